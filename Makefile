@@ -1,0 +1,31 @@
+# make run | make test | make test-slow: each works in a fresh clone with nothing installed but Python 3.11+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: run test test-slow check lint clean
+
+run: $(STAMP)
+	$(BIN)/sgdb run sample_configs/digits_mlp.toml
+
+test: check
+	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -q -m slow
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[samples]' --group dev
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The pre-flight: one file an experiment."""

@@ -1,0 +1,149 @@
+"""Everything rare that the engine can say: frozen records and their union, one JSON line each in events.jsonl."""
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["starting", "running", "paused", "stopping", "finished", "stopped", "failed"]
+ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
+
+Severity = Literal["error", "warning", "info"]
+CheckStatus = Literal["running", "pass", "warn", "fail", "inconclusive", "skipped"]
+Verdict = Literal["pass", "warn", "fail"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all events carry."""
+
+    step: int = 0
+    """Optimizer steps completed when it happened."""
+    wall: float = 0.0
+    """Seconds since the epoch; stamped by the recorder."""
+
+
+class TensorShape(msgspec.Struct, frozen=True):
+    """One parameter tensor, by its PyTorch name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool = True
+
+
+class RunDescribed(Event, tag="run"):
+    """What is being trained, told once the model and the data are known."""
+
+    device: str
+    steps_planned: int | None = None
+    epochs_planned: int | None = None
+    steps_per_epoch: int | None = None
+    parameters: int = 0
+    """Number of trainable scalars."""
+    tensors: tuple[TensorShape, ...] = ()
+    planned_lr: tuple[tuple[int, float], ...] = ()
+    """The whole schedule before the run: (step, lr), at most some hundreds of points."""
+    notes: tuple[str, ...] = ()
+    """What a user should know: precision in use, what is not observed, what was left at a default."""
+
+
+class StateChanged(Event, tag="state"):
+    """The run went into another state."""
+
+    state: State
+    reason: str = ""
+
+
+class EpochEnded(Event, tag="epoch"):
+    """An epoch of training ended; `epoch` counts completed epochs, from 1."""
+
+    epoch: int
+
+
+class Validated(Event, tag="validation"):
+    """A validation pass ended."""
+
+    metrics: dict[str, float]
+    best: bool = False
+
+
+class CommandApplied(Event, tag="command"):
+    """A command took effect at the safe point of this step."""
+
+    command: str
+    by: str = ""
+    old: str = ""
+    new: str = ""
+
+
+class CheckpointSaved(Event, tag="checkpoint"):
+    """A checkpoint was committed to disk."""
+
+    path: str
+    size_bytes: int
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is wrong, or probably costs the user something."""
+
+    code: str
+    severity: Severity
+    step: int
+    message: str
+    advice: str = ""
+    where: tuple[str, ...] = ()
+    """Layers, parameters or features."""
+    location: str | None = None
+    """file:line in the user's code."""
+    evidence: dict[str, float | int | str] = {}
+    state: Literal["suspected", "confirmed", "cleared"] = "confirmed"
+
+
+class FindingChanged(Event, tag="finding"):
+    """A finding was raised, confirmed or cleared."""
+
+    finding: Finding
+
+
+class ProbeFailed(Event, tag="probe_failed"):
+    """A part of sgdb raised; it is off from now on, the training goes on."""
+
+    probe: str
+    error: str
+
+
+class TrainingFailed(Event, tag="failed"):
+    """The training code raised."""
+
+    error: str
+    traceback: str
+
+
+class CheckStage(Event, tag="check"):
+    """A stage of the pre-flight began or ended."""
+
+    name: str
+    status: CheckStatus
+    reason: str = ""
+    seconds: float = 0.0
+    evidence: dict[str, float | int | str] = {}
+
+
+class Noted(Event, tag="note"):
+    """A line of sgdb's own for the log."""
+
+    text: str
+
+
+AnyEvent = (
+    RunDescribed
+    | StateChanged
+    | EpochEnded
+    | Validated
+    | CommandApplied
+    | CheckpointSaved
+    | FindingChanged
+    | ProbeFailed
+    | TrainingFailed
+    | CheckStage
+    | Noted
+)

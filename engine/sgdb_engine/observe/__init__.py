@@ -1,0 +1,1 @@
+"""The one observer: hooks, statistics, the records of a step."""

@@ -1,0 +1,1 @@
+"""The run folder: writing, reading, tailing, history."""

@@ -1,0 +1,1 @@
+"""Building blocks for configs: data, models, losses, optimizers, schedules."""

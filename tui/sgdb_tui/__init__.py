@@ -1,0 +1,1 @@
+"""The screen of sgdb: shows what the engine remembers, and knows no tensor."""

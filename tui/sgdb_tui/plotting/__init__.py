@@ -1,0 +1,1 @@
+"""Numbers to cells; knows no widget."""
