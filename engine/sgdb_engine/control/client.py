@@ -10,6 +10,7 @@ import msgspec
 from sgdb_engine.control.commands import MAX_LINE_BYTES, Command, Reply, Request
 from sgdb_engine.control.server import peer_credentials
 from sgdb_engine.errors import ControlError
+from sgdb_engine.text import clean
 
 
 class ControlClient:
@@ -29,7 +30,7 @@ class ControlClient:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(timeout_s)
-                connection.connect(str(self.path))
+                _connect(connection, self.path, deadline)
                 _, uid = peer_credentials(connection)
                 if uid != os.geteuid():
                     raise ControlError(f"{self.path} is served by user {uid}; only its owner controls a run.")
@@ -48,11 +49,22 @@ class ControlClient:
 
     def _decode(self, line: bytes, name: str) -> Reply:
         try:
-            return msgspec.json.decode(line, type=Reply)
+            reply = msgspec.json.decode(line, type=Reply)
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise ControlError(
                 f"What answers {name} at {self.path} is not an engine of this version: {error}"
             ) from error
+        return msgspec.structs.replace(reply, state=clean(reply.state), message=clean(reply.message, 4000))
+
+
+def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError as error:  # so says the kernel where the queue of a Unix socket is full
+            if time.monotonic() >= deadline:
+                raise TimeoutError from error
+            time.sleep(0.01)
 
 
 def _read_line(connection: socket.socket, deadline: float) -> bytes:

@@ -43,7 +43,7 @@ class ControlServer:
         self._clients: list[_Client] = []
         self._closing = threading.Event()
         self._pid = os.getpid()
-        self._look_at = 0.0
+        self._look_at = time.monotonic() + LOOK_EVERY_S
         try:
             self._listener, self._identity = _listen(self.path)
         except OSError as error:
@@ -65,7 +65,6 @@ class ControlServer:
             self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
-        self._look_at = time.monotonic() + LOOK_EVERY_S
         while not self._closing.is_set():
             with contextlib.suppress(Exception):  # whatever happens, the run stays controllable
                 self._round()
@@ -77,8 +76,6 @@ class ControlServer:
         ready = self._wait()
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(4096)
-        if self._listener in ready:
-            self._accept()
         for client in list(self._clients):
             try:
                 client.take_turn(client.connection in ready, self._submit, self._wake)
@@ -88,6 +85,10 @@ class ControlServer:
             self._look_at = time.monotonic() + LOOK_EVERY_S
             if _identity(self.path) != self._identity:
                 self._listen_again()
+        if self._listener in ready:  # last: out of descriptors, it fails, and the clients we have are served
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(MAX_CLIENTS):
+                    self._accept()
 
     def _wait(self) -> set[object]:
         """The sockets that have something for us, once there is any, or when it is time to look around."""
@@ -123,8 +124,9 @@ class ControlServer:
         old.close()
 
     def _end(self) -> None:
-        if _identity(self.path) == self._identity:
-            self.path.unlink()
+        with contextlib.suppress(OSError):
+            if _identity(self.path) == self._identity:
+                self.path.unlink()
         for client in self._clients:
             with contextlib.suppress(OSError):
                 client.say_goodbye()
@@ -247,7 +249,9 @@ def _reply_of(request_id: int, future: "Future[Outcome]") -> Reply:
     try:
         outcome = future.result(timeout=0)
     except (Exception, CancelledError) as error:
-        return Reply(request_id, False, 0, "", f"The engine could not do it: {error or type(error).__name__}")
+        return Reply(
+            request_id, False, 0, "", f"The engine could not do it: {str(error) or type(error).__name__}"
+        )
     return Reply(request_id, outcome.ok, outcome.step, outcome.state, outcome.message[:4000])
 
 
