@@ -1,0 +1,69 @@
+"""Examples → shuffled batches on the device."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sgdb_engine.workload.devices import fits
+
+Batch = tuple[Tensor, Tensor]
+
+
+class InMemory(Dataset[Batch]):
+    """Examples as two tensors; an index tensor gathers a whole batch at once, on the device."""
+
+    def __init__(self, x: Tensor, y: Tensor, device: torch.device) -> None:
+        size_bytes = x.numel() * x.element_size() + y.numel() * y.element_size()
+        home = device if fits(size_bytes, device) else torch.device("cpu")
+        self.x, self.y = x.to(home), y.to(home)
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Tensor | list[int]) -> Batch:
+        chosen = torch.as_tensor(index, device=self.x.device)
+        return self.x[chosen].to(self.device), self.y[chosen].to(self.device)
+
+
+class BatchIndices(Sampler[Tensor]):
+    """Index tensors of the batches of one epoch, in a new random order each time if there is a generator."""
+
+    def __init__(self, num_examples: int, batch_size: int, generator: torch.Generator | None) -> None:
+        self.num_examples = num_examples
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-self.num_examples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.generator is None:
+            order = torch.arange(self.num_examples, device="cpu")
+        else:
+            order = torch.randperm(self.num_examples, generator=self.generator, device="cpu")
+        return iter(torch.split(order, self.batch_size))
+
+
+def unchanged(batch: Any) -> Any:
+    """The collate function of batches that are whole already."""
+    return batch
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of our own, so that loading draws nothing from the global one."""
+    return torch.Generator().manual_seed(seed)
+
+
+def in_memory_loader(
+    examples: InMemory, batch_size: int | str, *, seed: int, shuffle: bool
+) -> DataLoader[Batch]:
+    """Batches of examples in memory; "full" is one batch of all."""
+    size = len(examples) if isinstance(batch_size, str) else batch_size
+    indices = BatchIndices(len(examples), size, seeded(seed) if shuffle else None)
+    return DataLoader(
+        examples, sampler=indices, batch_size=None, collate_fn=unchanged, generator=seeded(seed + 1)
+    )

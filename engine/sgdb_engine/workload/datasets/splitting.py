@@ -1,0 +1,62 @@
+"""Examples → what is trained on and what is held out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sgdb_engine.config.records import DataSection
+from sgdb_engine.errors import DataError
+from sgdb_engine.workload.datasets.examples import Examples
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs and targets of both parts; the held-out part is None where nothing is held out."""
+
+    train: tuple[Tensor, Tensor]
+    val: tuple[Tensor, Tensor] | None
+
+
+def split(examples: Examples, section: DataSection, seed: int) -> Split:
+    """Draws the held-out part by the seed, then normalises and permutes labels as the config says.
+
+    Raises DataError where there is too little to split.
+    """
+    x, y = examples.x, examples.y
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(x), generator=generator)
+    num_val = _held_out(len(x), section)
+    train, val = order[num_val:], order[:num_val]
+    if section.normalise and examples.kind != "tokens":
+        x = normalised(x, x[train])
+        y = y if examples.classes is not None else normalised(y, y[train])
+    y_train = y[train]
+    if section.random_labels:
+        y_train = y_train[torch.randperm(len(y_train), generator=generator)]
+    return Split(train=(x[train], y_train), val=(x[val], y[val]) if num_val else None)
+
+
+def _held_out(num_examples: int, section: DataSection) -> int:
+    if section.validation == 0:
+        return 0
+    num_val = max(1, round(num_examples * section.validation))
+    if num_val >= num_examples:
+        raise DataError(
+            f"data.validation = {section.validation:g}: of {num_examples} examples {num_val} would be held "
+            "out and none left to train on; give more examples, or validation = 0"
+        )
+    return num_val
+
+
+def normalised(values: Tensor, train: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 on `train`, by its finite values: (N, F) per column, (N, C, H, W) per
+    channel, else over all. What is constant is only centred."""
+    dims = {2: (0,), 4: (0, 2, 3)}.get(values.ndim, tuple(range(values.ndim)))
+    exact = torch.where(train.isfinite(), train, torch.nan).double()
+    mean = exact.nanmean(dim=dims, keepdim=True)
+    deviation = ((exact - mean) ** 2).nanmean(dim=dims, keepdim=True).sqrt()
+    constant = ~(deviation > 1e-6 * mean.abs())
+    scale = torch.where(constant, torch.ones_like(deviation), deviation)
+    centre = torch.where(mean.isnan(), torch.zeros_like(mean), mean)
+    return ((values.double() - centre) / scale).float()

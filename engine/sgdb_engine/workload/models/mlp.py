@@ -1,0 +1,37 @@
+"""The multi-layer perceptron."""
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from sgdb_engine.config.records import MlpModel
+from sgdb_engine.errors import DataError
+from sgdb_engine.workload.datasets.examples import Facts
+from sgdb_engine.workload.models.activations import ACTIVATIONS
+
+
+class Mlp(nn.Module):
+    """Hidden layers of one width, then a linear head. Input (N, …), flattened; output (N, num_outputs)."""
+
+    def __init__(self, section: MlpModel, num_inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        widths = [num_inputs, *[section.width] * section.layers]
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.activations = nn.ModuleList(ACTIVATIONS[section.activation]() for _ in range(section.layers))
+        self.dropout = nn.Dropout(section.dropout)
+        self.head = nn.Linear(widths[-1], num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer, activation in zip(self.layers, self.activations, strict=True):
+            x = self.dropout(activation(layer(x)))
+        output: Tensor = self.head(x)
+        return output
+
+
+def build_mlp(section: MlpModel, facts: Facts, num_outputs: int) -> nn.Module:
+    """Raises DataError for tokens: they have no order that a linear layer could use."""
+    if facts.kind == "tokens":
+        raise DataError('model.name = "mlp": takes numbers, these data are tokens; use "transformer"')
+    return Mlp(section, math.prod(facts.x_shape), num_outputs)
