@@ -1,0 +1,158 @@
+"""What stands in a record: schemas, rows of scalars, rows of tensor statistics, gaps, rewinds."""
+
+import hashlib
+import struct
+from typing import Literal, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA = 1
+SCALARS = 2
+TENSORS = 3
+GAP = 4
+REWIND = 5
+
+MAX_COLUMNS = 2**18
+"""More columns in a schema are taken for damage or malice."""
+
+FloatArray = npt.NDArray[np.float64]
+StepArray = npt.NDArray[np.int64]
+Float32Array = npt.NDArray[np.float32]
+SchemaKind = Literal["scalars", "tensors"]
+
+_T = TypeVar("_T")
+_SCALARS_HEAD = struct.Struct("<QI")
+_TENSORS_HEAD = struct.Struct("<Qqdd")
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The column names of the rows that carry its id; a digest of the names, so that no two are mixed up."""
+
+    id: int
+    kind: SchemaKind
+    columns: tuple[str, ...]
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Rows of these steps (inclusive) were not written."""
+
+    first_step: int
+    last_step: int
+    reason: str
+
+
+class Rewind(msgspec.Struct, frozen=True):
+    """The training went back: rows written before this record for later steps no longer count."""
+
+    step: int
+
+
+class ScalarRows(NamedTuple):
+    """Rows of one schema."""
+
+    columns: tuple[str, ...]
+    steps: StepArray
+    """int64 (n,)"""
+    wall: FloatArray
+    """float64 (n,), seconds since the epoch"""
+    monotonic: FloatArray
+    """float64 (n,), seconds of the writer's monotonic clock"""
+    values: FloatArray
+    """float64 (n, len(columns))"""
+
+
+class TensorRow(NamedTuple):
+    """One sampling of per-tensor statistics; columns are "<stat>/<tensor>"."""
+
+    columns: tuple[str, ...]
+    step: int
+    wall: float
+    monotonic: float
+    values: Float32Array
+    """float32 (len(columns),)"""
+
+
+def make_schema(kind: SchemaKind, columns: tuple[str, ...]) -> Schema:
+    """The schema of these columns."""
+    digest = hashlib.blake2b(msgspec.json.encode((kind, columns)), digest_size=8).digest()
+    # msgspec reads integers up to 2**63 from JSON as such; one bit less keeps every reader out of trouble.
+    return Schema(int.from_bytes(digest, "little") >> 1, kind, columns)
+
+
+def encode_json(record: Schema | Gap | Rewind) -> bytes:
+    """The payload of a schema, a gap or a rewind."""
+    return msgspec.json.encode(record)
+
+
+def encode_scalars(schema_id: int, rows: ScalarRows) -> bytes:
+    """schema id u64 | n u32 | steps i64[n] | wall f64[n] | monotonic f64[n] | values f64[n, columns]."""
+    arrays = (rows.steps.astype("<i8"), *(a.astype("<f8") for a in (rows.wall, rows.monotonic, rows.values)))
+    return _SCALARS_HEAD.pack(schema_id, len(rows.steps)) + b"".join(a.tobytes() for a in arrays)
+
+
+def encode_tensors(schema_id: int, row: TensorRow) -> bytes:
+    """schema id u64 | step i64 | wall f64 | monotonic f64 | values f32[columns]."""
+    head = _TENSORS_HEAD.pack(schema_id, row.step, row.wall, row.monotonic)
+    return head + row.values.astype("<f4").tobytes()
+
+
+def decode_schema(payload: bytes) -> Schema | None:
+    """The schema, or None if it is not one or its id is not that of its columns."""
+    schema = _decode_json(payload, Schema)
+    if schema is None or len(schema.columns) > MAX_COLUMNS:
+        return None
+    return schema if make_schema(schema.kind, schema.columns) == schema else None
+
+
+def decode_gap(payload: bytes) -> Gap | None:
+    """The gap, or None if it is not one."""
+    return _decode_json(payload, Gap)
+
+
+def decode_rewind(payload: bytes) -> Rewind | None:
+    """The rewind, or None if it is not one."""
+    return _decode_json(payload, Rewind)
+
+
+def schema_id_of(payload: bytes) -> int:
+    """The id that a scalars or tensors payload names; -1 if it is too short to name one."""
+    return int.from_bytes(payload[:8], "little") if len(payload) >= 8 else -1
+
+
+def decode_scalars(payload: bytes, columns: tuple[str, ...]) -> ScalarRows | None:
+    """The rows, read-only views of the payload, or None if their number does not fit the columns."""
+    if len(payload) < _SCALARS_HEAD.size:
+        return None
+    _, n = _SCALARS_HEAD.unpack_from(payload)
+    start, width = _SCALARS_HEAD.size, len(columns)
+    if len(payload) != start + 8 * n * (3 + width):
+        return None
+    steps = np.frombuffer(payload, "<i8", n, start).astype(np.int64, copy=False)
+    floats = np.frombuffer(payload, "<f8", offset=start + 8 * n).astype(np.float64, copy=False)
+    return ScalarRows(columns, steps, floats[:n], floats[n : 2 * n], floats[2 * n :].reshape(n, width))
+
+
+def decode_tensors(payload: bytes, columns: tuple[str, ...]) -> TensorRow | None:
+    """The row, or None if its length does not fit the columns."""
+    if len(payload) != _TENSORS_HEAD.size + 4 * len(columns):
+        return None
+    _, step, wall, monotonic = _TENSORS_HEAD.unpack_from(payload)
+    values = np.frombuffer(payload, "<f4", len(columns), _TENSORS_HEAD.size).astype(np.float32, copy=False)
+    return TensorRow(columns, step, wall, monotonic, values)
+
+
+def concatenate(rows: list[ScalarRows]) -> ScalarRows:
+    """Rows of the same columns as one."""
+    if len(rows) == 1:
+        return rows[0]
+    _, steps, wall, monotonic, values = zip(*rows, strict=True)
+    return ScalarRows(rows[0].columns, *map(np.concatenate, (steps, wall, monotonic, values)))
+
+
+def _decode_json(payload: bytes, record_type: type[_T]) -> _T | None:
+    try:
+        return msgspec.json.decode(payload, type=record_type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
