@@ -1,0 +1,191 @@
+"""The layers of a plot, each painted over the ones before: grid, events, levels, band, lines, cursor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdb_tui.plotting.cells import Cells, Ink, Paper, role_ink
+from sgdb_tui.plotting.raster import braille, columns_of, dots_per_cell, extent, line_dots, stretched_extent
+from sgdb_tui.plotting.scale import Scale, to_axis
+from sgdb_tui.plotting.series import Curve, Floats, MarkKind
+from sgdb_tui.plotting.smoothing import Smoothing, smoothed
+from sgdb_tui.plotting.ticks import row_of
+
+Counts = NDArray[np.int64]
+
+EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
+
+EVENT_LOOK: dict[MarkKind, tuple[str, str, Ink]] = {
+    "epoch": ("╵", "'", Ink.DIM),
+    "validation": ("▿", "v", Ink.DIM),
+    "checkpoint": ("◆", "c", Ink.EVENT),
+    "command": ("▸", ">", Ink.EVENT),
+    "finding": ("▲", "!", Ink.WARNING),
+}
+"""Glyph, its ASCII form and ink of each kind of event; later kinds win where two meet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A curve in axis space, as it is drawn."""
+
+    curve: Curve
+    y: Floats
+    """Smoothed mean in axis space, NaN where nothing can be drawn, shape [n]."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the terminal can show."""
+
+    unicode: bool
+    backgrounds: bool
+
+
+def line_of(curve: Curve, log: bool, span: float, smoothing: Smoothing) -> Line:
+    """A curve made ready for drawing; smoothing happens in axis space, where it is seen."""
+    return Line(curve, smoothed(curve.x, to_axis(curve.mean, log), span, smoothing))
+
+
+def paint_grid(cells: Cells, rows: Sequence[int], surface: Surface) -> None:
+    """Dots in the rows of the labels."""
+    for row in rows:
+        cells.glyphs[row, 3::6] = "·" if surface.unicode else "."
+        cells.inks[row, 3::6] = Ink.GRID
+
+
+def paint_events(cells: Cells, columns: dict[MarkKind, list[int]], surface: Surface) -> None:
+    """A thin vertical line at each event, unless events of that kind crowd."""
+    for kind, places in columns.items():
+        if not places or cells.width < 6 * len(places):
+            continue
+        ink = Ink.GRID if kind in ("epoch", "validation") else EVENT_LOOK[kind][2]
+        cells.glyphs[:, places] = "┊" if surface.unicode else ":"
+        cells.inks[:, places] = ink
+
+
+def paint_levels(cells: Cells, levels: Sequence[tuple[float, str]], scale: Scale, surface: Surface) -> None:
+    """A dashed line with its name at each level that lies on the axis."""
+    for value, name in levels:
+        fraction = float(scale.fraction(np.array([value]))[0])
+        if not 0 <= fraction <= 1:
+            continue
+        row = row_of(fraction, cells.height)
+        cells.write(row, 0, ("╌" if surface.unicode else "-") * cells.width, Ink.GOOD)
+        cells.write(row, 1, f" {name} "[: max(0, cells.width - 1)], Ink.GOOD)
+
+
+def paint_band(cells: Cells, curve: Curve, edges: Floats, scale: Scale, surface: Surface) -> None:
+    """The range from the smallest to the largest value, behind the lines; what leaves the plot is marked.
+
+    edges [w + 1] are the cell borders along x.
+    """
+    spread = curve.high > curve.low
+    low = np.where(spread, curve.low, np.nan)
+    high = np.where(spread, curve.high, np.nan)
+    if scale.log:  # a range that reaches zero reaches the lower end of a log axis
+        low = np.where(spread, np.maximum(low, 10.0**scale.low), np.nan)
+    lows, highs = stretched_extent(curve.x, scale.fraction(low), scale.fraction(high), edges)
+    visible = np.isfinite(lows) & np.isfinite(highs)
+    rows = cells.height
+    eighths = np.zeros(cells.width, np.int64)
+    eighths[visible] = np.round(np.clip(highs[visible], 0, 1) * rows * 8)
+    floor_eighths = np.zeros(cells.width, np.int64)
+    floor_eighths[visible] = np.round(np.clip(lows[visible], 0, 1) * rows * 8)
+    if surface.backgrounds:
+        _fill_with_paper(cells, floor_eighths, eighths)
+    else:
+        _fill_with_shade(cells, floor_eighths, eighths, surface)
+
+
+def _bottoms(cells: Cells) -> Counts:
+    return (cells.height - 1 - np.arange(cells.height, dtype=np.int64))[:, None] * 8
+
+
+def _fill_with_paper(cells: Cells, low: Counts, high: Counts) -> None:
+    """Whole cells as background; the upper and lower edges in eighths of a cell."""
+    below = np.clip(low - _bottoms(cells), 0, 8)
+    above = np.clip(high - _bottoms(cells), 0, 8)
+    full = (below == 0) & (above == 8)
+    cells.papers[full] = Paper.BAND
+    free = cells.papers == Paper.SURFACE
+    top_edge = free & (below == 0) & (above > 0) & (above < 8)
+    cells.glyphs[top_edge] = EIGHTHS[above[top_edge]]
+    cells.inks[top_edge] = Ink.BAND
+    bottom_edge = free & (below > 0) & (below < 8) & (above == 8)
+    cells.glyphs[bottom_edge] = EIGHTHS[below[bottom_edge]]
+    cells.inks[bottom_edge] = Ink.SURFACE
+    cells.papers[bottom_edge] = Paper.BAND
+
+
+def _fill_with_shade(cells: Cells, low: Counts, high: Counts, surface: Surface) -> None:
+    covered = np.clip(high - _bottoms(cells), 0, 8) - np.clip(low - _bottoms(cells), 0, 8) >= 4
+    cells.glyphs[covered] = "░" if surface.unicode else "."
+    cells.inks[covered] = Ink.BAND
+
+
+def paint_spikes(cells: Cells, curve: Curve, edges: Floats, scale: Scale, surface: Surface) -> None:
+    """Arrows at the upper and lower edge where values lie outside the plot."""
+    fraction_low, fraction_high = scale.fraction(curve.low), scale.fraction(curve.high)
+    lows, highs = extent(curve.x, fraction_low, fraction_high, edges)
+    with np.errstate(invalid="ignore"):
+        over, under = highs > 1.0 + 1e-9, lows < -1e-9
+    cells.glyphs[0, over] = "▴" if surface.unicode else "^"
+    cells.inks[0, over] = Ink.WARNING
+    cells.glyphs[-1, under] = "▾" if surface.unicode else "v"
+    cells.inks[-1, under] = Ink.WARNING
+
+
+def paint_lines(cells: Cells, lines: Sequence[Line], scale: Scale, surface: Surface, edges: Floats) -> None:
+    """All lines in braille; in a shared cell the dots are joined and the curve with most dots gives the ink.
+
+    edges [2 w + 1] are the borders of dot columns along x.
+    """
+    if not lines:
+        return
+    shape = (cells.height, cells.width)
+    most = np.zeros(shape, np.int64)
+    owner = np.zeros(shape, np.int64)
+    joined = np.zeros((cells.height * 4, cells.width * 2), np.bool_)
+    for index, line in enumerate(lines):
+        fraction = (line.y - scale.low) / (scale.high - scale.low)
+        dots = line_dots(line.curve.x, fraction, edges, cells.height * 4)
+        num_dots = dots_per_cell(dots)
+        wins = num_dots > most
+        owner[wins], most[wins] = index, num_dots[wins]
+        joined |= dots
+    drawn = most > 0
+    inks = np.array([role_ink(line.curve.color) for line in lines], np.uint8)
+    if surface.unicode:
+        cells.glyphs[drawn] = braille(joined).view("<U1")[drawn]
+    else:
+        cells.glyphs[drawn] = np.array([line.curve.label for line in lines])[owner[drawn]]
+    # an eighth block below a line would turn its paper round
+    cells.inks[drawn] = inks[owner[drawn]]
+
+
+def paint_end_labels(cells: Cells, lines: Sequence[Line], scale: Scale, first: float, last: float) -> None:
+    """Each curve's letter behind its last point; letters give way to one another by a row."""
+    taken: set[tuple[int, int]] = set()
+    for line in lines:
+        drawn = np.flatnonzero(np.isfinite(line.y) & (line.curve.x >= first) & (line.curve.x <= last))
+        if not drawn.size:
+            continue
+        x, y = line.curve.x[drawn[-1]], line.y[drawn[-1]]
+        column = min(int(columns_of(np.array([x]), first, last, cells.width)[0]) + 1, cells.width - 1)
+        row = row_of(float((y - scale.low) / (scale.high - scale.low)), cells.height)
+        free = [place for place in (row, row - 1, row + 1, row - 2, row + 2) if (place, column) not in taken]
+        row = next((place for place in free if 0 <= place < cells.height), row)
+        taken.add((row, column))
+        cells.write(row, column, line.curve.label, role_ink(line.curve.color))
+
+
+def paint_cursor(cells: Cells, column: int, surface: Surface) -> None:
+    """A vertical line that leaves the dots under it readable."""
+    blank = np.isin(cells.glyphs[:, column], [" ", "·", "░", "┊", "╌", ".", ":", "-", *EIGHTHS.tolist()])
+    cells.glyphs[blank, column] = "│" if surface.unicode else "|"
+    cells.inks[blank, column] = Ink.STRONG
+    if surface.backgrounds:
+        cells.papers[:, column] = Paper.CURSOR

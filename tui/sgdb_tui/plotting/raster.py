@@ -1,0 +1,78 @@
+"""Curves to dots: per dot column the whole extent is drawn, so that no spike falls between two dots."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdb_tui.plotting.series import Floats
+
+Dots = NDArray[np.bool_]
+
+BRAILLE = 0x2800
+_DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
+
+
+def extent(x: Floats, low: Floats, high: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """Smallest low and largest high of the points between neighbouring edges.
+
+    Args: points x, low, high [n] (x ascending), edges [m + 1]. Returns two arrays [m], NaN where empty.
+    """
+    num = edges.size - 1
+    lows, highs = np.full(num, np.inf), np.full(num, -np.inf)
+    columns = np.searchsorted(edges, x, side="right") - 1
+    columns[x == edges[-1]] = num - 1
+    inside = (columns >= 0) & (columns < num) & np.isfinite(low) & np.isfinite(high)
+    np.minimum.at(lows, columns[inside], low[inside])
+    np.maximum.at(highs, columns[inside], high[inside])
+    empty = lows > highs
+    lows[empty] = highs[empty] = np.nan
+    return lows, highs
+
+
+def stretched_extent(x: Floats, low: Floats, high: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """As `extent`, and columns between two points take the straight line between them; gaps stay gaps."""
+    lows, highs = extent(x, low, high, edges)
+    if x.size == 0:
+        return lows, highs
+    for ends in (edges[:-1], edges[1:]):
+        lows = np.fmin(lows, np.interp(ends, x, low, left=np.nan, right=np.nan))
+        highs = np.fmax(highs, np.interp(ends, x, high, left=np.nan, right=np.nan))
+    return lows, highs
+
+
+def line_dots(x: Floats, fraction: Floats, edges: Floats, num_rows: int) -> Dots:
+    """Dots [num_rows, m] of a line through (x, fraction); fraction 0 is the lowest row, row 0 the top."""
+    lows, highs = stretched_extent(x, fraction, fraction, edges)
+    visible = np.isfinite(lows) & np.isfinite(highs)
+    with np.errstate(invalid="ignore"):
+        top = _rows(np.where(visible, highs, 0.0), num_rows)
+        bottom = _rows(np.where(visible, lows, 0.0), num_rows)
+    rows = np.arange(num_rows)[:, None]
+    return np.asarray((rows >= top) & (rows <= bottom) & visible)
+
+
+def _rows(fraction: Floats, num_rows: int) -> NDArray[np.int64]:
+    return np.clip((1.0 - fraction) * num_rows, 0, num_rows - 1).astype(np.int64)
+
+
+def braille(dots: Dots) -> NDArray[np.uint32]:
+    """Dots [4 h, 2 w] to code points [h, w]; an empty cell is U+2800."""
+    height, width = dots.shape[0] // 4, dots.shape[1] // 2
+    grouped = dots.reshape(height, 4, width, 2)
+    bits = np.einsum("hawb,ab->hw", grouped.astype(np.uint32), _DOT_BITS)
+    return np.asarray(bits + BRAILLE, np.uint32)
+
+
+def dots_per_cell(dots: Dots) -> NDArray[np.int64]:
+    """Number of dots [h, w] in each cell of dots [4 h, 2 w]."""
+    height, width = dots.shape[0] // 4, dots.shape[1] // 2
+    return np.asarray(dots.reshape(height, 4, width, 2).sum(axis=(1, 3)))
+
+
+def columns_of(x: Floats, low: float, high: float, num_columns: int) -> NDArray[np.int64]:
+    """Cell column of each x; -1 outside [low, high]."""
+    if num_columns < 1 or not high > low:
+        return np.full(np.shape(x), -1, np.int64)
+    columns = np.floor((x - low) / (high - low) * num_columns)
+    columns = np.where(x == high, num_columns - 1, columns)
+    inside = (x >= low) & (x <= high)
+    return np.where(inside, np.clip(columns, 0, num_columns - 1), -1).astype(np.int64)
