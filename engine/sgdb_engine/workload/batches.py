@@ -48,6 +48,26 @@ class BatchIndices(Sampler[Tensor]):
         return iter(torch.split(order, self.batch_size))
 
 
+class DeviceLoader(DataLoader[Any]):
+    """Batches (x, y) of a Dataset of (x, y), moved to the device."""
+
+    def __init__(self, dataset: Dataset[Any], *, device: torch.device, **options: Any) -> None:
+        super().__init__(dataset, **options)
+        self.device = device
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
+        for x, y in super().__iter__():
+            yield self._moved(x), self._moved(y)
+
+    def _moved(self, values: Tensor) -> Tensor:
+        return single_precision(values).to(self.device, non_blocking=True)
+
+
+def single_precision(values: Tensor) -> Tensor:
+    """Python's floats arrive as float64, which no float32 model takes."""
+    return values.float() if values.dtype == torch.float64 else values
+
+
 def unchanged(batch: Any) -> Any:
     """The collate function of batches that are whole already."""
     return batch

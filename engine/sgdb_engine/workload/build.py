@@ -1,18 +1,20 @@
 """A checked config → model, optimizer, batches, loss: everything that a run needs."""
 
+import math
 import random
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from sgdb_engine.config.records import RunConfig
-from sgdb_engine.workload.batches import InMemory, in_memory_loader
-from sgdb_engine.workload.datasets import DATASETS
-from sgdb_engine.workload.datasets.examples import Facts, Wanted, facts_of
-from sgdb_engine.workload.datasets.splitting import split
+from sgdb_engine.config.records import OwnModel, RunConfig
+from sgdb_engine.errors import DataError, TargetError
+from sgdb_engine.workload.datasets.examples import Facts
 from sgdb_engine.workload.devices import choose_device
-from sgdb_engine.workload.losses import build_loss, build_metrics, task_of
+from sgdb_engine.workload.fit import check_fit
+from sgdb_engine.workload.loading import Loaded, load
+from sgdb_engine.workload.losses import build_loss, build_metrics
 from sgdb_engine.workload.models import build_model
 from sgdb_engine.workload.optimizers import build_optimizer
 from sgdb_engine.workload.schedules import build_schedule, planned_steps
@@ -27,27 +29,30 @@ def build(config: RunConfig, folder: Path) -> Workload:
     """
     device = choose_device(config.run.device)
     seed_everything(config.run.seed)
-    wanted = Wanted(section=config.data, folder=folder, seed=config.run.seed, task=task_of(config.loss))
-    examples = DATASETS[config.data.name or ""](wanted)
-    facts = facts_of(examples)
-    parts = split(examples, config.data, config.run.seed)
+    loaded = load(config, folder, device)
     seed_everything(config.run.seed)
-    model = build_model(config.model, facts, outputs_needed(config, facts), folder).to(device)
-    size = config.train.batch_size
-    train = in_memory_loader(InMemory(*parts.train, device), size, seed=config.run.seed, shuffle=True)
-    val = None
-    if parts.val is not None:
-        val = in_memory_loader(InMemory(*parts.val, device), size, seed=config.run.seed, shuffle=False)
+    model = _model(config, loaded, folder, device)
+    loss = build_loss(config.loss)
+    check_fit(model, loaded.sample, config.loss[0].name, loss, loaded.facts.classes)
+    total_steps = planned_steps(config.train, len(loaded.train))
     optimizer = build_optimizer(config.optimizer, model.parameters())
     return Workload(
         model=model,
         optimizer=optimizer,
-        loss=build_loss(config.loss),
-        train=train,
-        val=val,
-        schedule=build_schedule(config.schedule, optimizer, planned_steps(config.train, len(train))),
+        loss=loss,
+        train=loaded.train,
+        val=loaded.val,
+        schedule=build_schedule(config.schedule, optimizer, total_steps),
         metrics=build_metrics(config.loss),
     )
+
+
+def _model(config: RunConfig, loaded: Loaded, folder: Path, device: torch.device) -> nn.Module:
+    num_outputs = 0 if isinstance(config.model, OwnModel) else outputs_needed(config, loaded.facts)
+    model = build_model(config.model, loaded.facts, num_outputs, folder).to(device)
+    if not list(model.parameters()):
+        raise TargetError(f'model = "{config.model.label}": it has no parameters, so nothing can be trained')
+    return model
 
 
 def seed_everything(seed: int) -> None:
@@ -58,10 +63,15 @@ def seed_everything(seed: int) -> None:
 
 
 def outputs_needed(config: RunConfig, facts: Facts) -> int:
-    """How many numbers the model gives for one target."""
+    """How many numbers a built-in model gives for one target. Raises DataError where that is not known."""
     name = config.loss[0].name
     if name == "binary_cross_entropy":
         return 1
-    if facts.classes is not None:
-        return facts.classes
-    return facts.y_shape[0]
+    if name != "cross_entropy":
+        return math.prod(facts.y_shape)
+    if facts.classes is None:
+        raise DataError(
+            f'data.use = "{config.data.label}": how many classes are there? '
+            "Give the Dataset a list `classes`, or the config data.classes"
+        )
+    return facts.classes

@@ -10,9 +10,15 @@ from sgdb_engine.config.records import ModelSection, OwnModel
 from sgdb_engine.errors import TargetError
 from sgdb_engine.workload.datasets.examples import Facts
 from sgdb_engine.workload.importing import call, load_object
+from sgdb_engine.workload.models.cnn import build_cnn
 from sgdb_engine.workload.models.mlp import build_mlp
+from sgdb_engine.workload.models.transformer import build_transformer
 
-MODELS: dict[str, Callable[[Any, Facts, int], nn.Module]] = {"mlp": build_mlp}
+MODELS: dict[str, Callable[[Any, Facts, int], nn.Module]] = {
+    "mlp": build_mlp,
+    "cnn": build_cnn,
+    "transformer": build_transformer,
+}
 
 
 def build_model(section: ModelSection, facts: Facts, num_outputs: int, folder: Path) -> nn.Module:

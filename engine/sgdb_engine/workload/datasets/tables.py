@@ -1,0 +1,97 @@
+"""Tables of one's own: CSV and NumPy's npz."""
+
+import csv
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgdb_engine.config.records import CsvData, FileData
+from sgdb_engine.config.wording import nearest, show
+from sgdb_engine.errors import DataError
+from sgdb_engine.workload.datasets.arrays import examples_from_arrays
+from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.files import cannot_read, located
+
+
+def from_csv(wanted: Wanted[CsvData]) -> Examples:
+    """A table with a header line. All columns but the target are numbers; an empty cell is NaN. Classes may
+    be any words: they are numbered in sorted order."""
+    path = located(wanted.folder, wanted.section.path)
+    header, rows = _read_csv(path, wanted.section.delimiter)
+    target = wanted.section.target
+    if target not in header:
+        found = f"the columns are {', '.join(header[:12])}" if header else "the file has no header line"
+        raise DataError(f'data.target = "{target}": {found} ({path}).{nearest(target, header)}')
+    if len(header) < 2:
+        raise DataError(
+            f"{path}: there is no column beside the target; is the delimiter {wanted.section.delimiter!r}?"
+        )
+    at = header.index(target)
+    features = [i for i in range(len(header)) if i != at]
+    x = torch.tensor([[_number(path, header, i, line, row) for i in features] for line, row in rows])
+    if wanted.task == "classes":
+        labels, classes = _numbered([row[at].strip() for _, row in rows])
+        return Examples(x=x.reshape(len(rows), len(features)), y=labels, kind="table", classes=classes)
+    y = torch.tensor([[_number(path, header, at, line, row)] for line, row in rows])
+    return Examples(x=x.reshape(len(rows), len(features)), y=y.reshape(len(rows), 1), kind="table")
+
+
+def _read_csv(path: Path, delimiter: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the rows with their line numbers."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise cannot_read(path, error) from None
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {line}: {len(row)} cells, but the header names {len(header)} columns"
+            )
+    return header, rows
+
+
+def _number(path: Path, header: list[str], column: int, line: int, row: list[str]) -> float:
+    cell = row[column].strip()
+    try:
+        return float(cell) if cell else math.nan
+    except ValueError:
+        raise DataError(
+            f"{path}, line {line}, column {header[column]}: {show(cell)} is no number; take the column "
+            "out or write its categories as numbers"
+        ) from None
+
+
+def _numbered(words: list[str]) -> tuple[Tensor, int]:
+    """Class words → numbers from 0 in sorted order (by value if all are numbers), and how many."""
+    different = set(words)
+    try:
+        order = sorted(different, key=lambda word: (float(word), word))
+    except ValueError:
+        order = sorted(different)
+    numbers = {word: number for number, word in enumerate(order)}
+    return torch.tensor([numbers[word] for word in words], dtype=torch.int64), len(order)
+
+
+def from_npz(wanted: Wanted[FileData]) -> Examples:
+    """The arrays x and y of an npz file; nothing pickled is read."""
+    path = located(wanted.folder, wanted.section.path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: one array; an npz file with the arrays x and y is needed")
+            if missing := {"x", "y"} - set(arrays.files):
+                raise DataError(
+                    f"{path}: no array named {' nor '.join(sorted(missing))}; "
+                    f"there are {', '.join(arrays.files)}"
+                )
+            x, y = arrays["x"], arrays["y"]
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise cannot_read(path, error) from None
+    return examples_from_arrays(str(path), x, y, wanted.task)
