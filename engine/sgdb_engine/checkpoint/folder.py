@@ -80,7 +80,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _commit(folder: Path, step: int, contents: Mapping[str, Iterator[Any]], keep: int) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True)
+        _sync_folder(folder.parent)
     _sweep(folder)
     saved = _saved(folder)
     number = 1 + (_order(saved[-1]) if saved else 0)

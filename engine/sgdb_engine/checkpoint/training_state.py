@@ -47,7 +47,7 @@ def restore(
         if schedule is not None:
             schedule.load_state_dict(_copied(state["schedule"]))
         _restore_random(state["random"])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The checkpoint does not fit this training: {error}") from error
     return _differences(state["environment"], _environment())
 
