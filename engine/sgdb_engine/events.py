@@ -30,7 +30,7 @@ class TensorShape(msgspec.Struct, frozen=True):
     trainable: bool = True
 
 
-class RunDescribed(Event, tag="run"):
+class RunDescribed(Event, frozen=True, kw_only=True, tag="run"):
     """What is being trained, told once the model and the data are known."""
 
     device: str
@@ -46,27 +46,27 @@ class RunDescribed(Event, tag="run"):
     """What a user should know: precision in use, what is not observed, what was left at a default."""
 
 
-class StateChanged(Event, tag="state"):
+class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
     """The run went into another state."""
 
     state: State
     reason: str = ""
 
 
-class EpochEnded(Event, tag="epoch"):
+class EpochEnded(Event, frozen=True, kw_only=True, tag="epoch"):
     """An epoch of training ended; `epoch` counts completed epochs, from 1."""
 
     epoch: int
 
 
-class Validated(Event, tag="validation"):
+class Validated(Event, frozen=True, kw_only=True, tag="validation"):
     """A validation pass ended."""
 
     metrics: dict[str, float]
     best: bool = False
 
 
-class CommandApplied(Event, tag="command"):
+class CommandApplied(Event, frozen=True, kw_only=True, tag="command"):
     """A command took effect at the safe point of this step."""
 
     command: str
@@ -75,7 +75,7 @@ class CommandApplied(Event, tag="command"):
     new: str = ""
 
 
-class CheckpointSaved(Event, tag="checkpoint"):
+class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     """A checkpoint was committed to disk."""
 
     path: str
@@ -98,27 +98,27 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["suspected", "confirmed", "cleared"] = "confirmed"
 
 
-class FindingChanged(Event, tag="finding"):
+class FindingChanged(Event, frozen=True, kw_only=True, tag="finding"):
     """A finding was raised, confirmed or cleared."""
 
     finding: Finding
 
 
-class ProbeFailed(Event, tag="probe_failed"):
+class ProbeFailed(Event, frozen=True, kw_only=True, tag="probe_failed"):
     """A part of sgdb raised; it is off from now on, the training goes on."""
 
     probe: str
     error: str
 
 
-class TrainingFailed(Event, tag="failed"):
+class TrainingFailed(Event, frozen=True, kw_only=True, tag="failed"):
     """The training code raised."""
 
     error: str
     traceback: str
 
 
-class CheckStage(Event, tag="check"):
+class CheckStage(Event, frozen=True, kw_only=True, tag="check"):
     """A stage of the pre-flight began or ended."""
 
     name: str
@@ -128,7 +128,7 @@ class CheckStage(Event, tag="check"):
     evidence: dict[str, float | int | str] = {}
 
 
-class Noted(Event, tag="note"):
+class Noted(Event, frozen=True, kw_only=True, tag="note"):
     """A line of sgdb's own for the log."""
 
     text: str

@@ -88,23 +88,24 @@ class Backlog:
             self._lines.clear()
 
     def _write_records(self) -> None:
-        if self._gap is not None:
-            self._records.appendleft(Record(GAP, encode_json(self._gap), None, 0, 0))
-            self._gap = None
-        if self._records and self._segments is None:
+        if not (self._records or self._gap):
+            return
+        if self._segments is None:
             self._segments = SegmentWriter(self._folder, self._segment_bytes)
-        while self._records and self._segments is not None:
+        self._unsynced = True
+        if self._gap is not None:
+            self._segments.append([Record(GAP, encode_json(self._gap), None, 0, 0)])
+            self._gap = None
+        while self._records:
             written = self._segments.append(self._records)
-            self._unsynced = True
             for _ in range(written):
                 self._bytes -= len(self._records.popleft().payload)
-        self._bytes = self._bytes if self._records else 0
 
     def _drop_oldest(self) -> None:
         kept = []
         while self._bytes > self._max_bytes and self._records:
             record = self._records.popleft()
-            if record.kind in (REWIND, GAP):
+            if record.kind == REWIND:
                 kept.append(record)
                 continue
             self._bytes -= len(record.payload)

@@ -56,7 +56,8 @@ class TailReader:
         self._offset = 0
         self._unfinished = b""
         self._lines: deque[str] = deque(maxlen=max_lines)
-        self._file_id: tuple[int, int] | None = None
+        self.num_finished = 0
+        """Finished lines read so far, those that are no longer kept included."""
 
     def poll(self) -> bool:
         """Reads what was added, the last `max_bytes` of it; says whether there was anything."""
@@ -75,12 +76,17 @@ class TailReader:
         self._offset += len(added)
         *lines, unfinished = (self._unfinished + added).split(b"\n")
         self._lines.extend(map(_shown, lines))
+        self.num_finished += len(lines)
         self._unfinished = unfinished[-_MAX_LINE_BYTES:]
         return bool(added)
 
     def lines(self) -> tuple[str, ...]:
         """The last lines, the unfinished one included."""
-        return (*self._lines, _shown(self._unfinished)) if self._unfinished else tuple(self._lines)
+        return (*self._lines, self.unfinished()) if self._unfinished else tuple(self._lines)
+
+    def unfinished(self) -> str:
+        """The line that is being written: a progress bar, a prompt; empty if there is none."""
+        return _shown(self._unfinished) if self._unfinished else ""
 
     def _skip_to(self, offset: int) -> None:
         self._offset = offset

@@ -28,7 +28,7 @@ def load_object(key: str, spec: str, folder: Path) -> Any:
                 + nearest(module_name, [file.stem for file in folder.glob("*.py")])
             ) from None
         raise TargetError(failure(key, spec, "could not be imported", error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(failure(key, spec, "could not be imported", error)) from error
     for name in path.split("."):
         if not hasattr(found, name):
@@ -44,7 +44,7 @@ def call(key: str, spec: str, function: Any, arguments: dict[str, Any]) -> Any:
         raise TargetError(f'{key} = "{spec}": is {type(function).__name__}, not something that can be called')
     try:
         return function(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(failure(key, spec, "raised", error)) from error
 
 

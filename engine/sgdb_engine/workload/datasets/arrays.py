@@ -25,13 +25,14 @@ def examples_from_arrays(origin: str, x: Any, y: Any, task: Task, classes: int |
         raise DataError(
             f"{origin}: x is {tuple(inputs.shape)} and y is {tuple(targets.shape)}: the lengths must agree"
         )
+    if not inputs.numel():
+        raise DataError(f"{origin}: there are no data: x is {tuple(inputs.shape)}")
     kind = kind_of(inputs)
     inputs = inputs if kind == "tokens" else inputs.float()
     if task == "numbers":
         return Examples(x=inputs, y=targets.float().reshape(len(targets), -1), kind=kind)
     labels = class_labels(origin, targets, sequence=kind == "tokens" and targets.shape == inputs.shape)
-    count = classes or (int(labels.max()) + 1 if labels.numel() else 1)
-    return Examples(x=inputs, y=labels, kind=kind, classes=count)
+    return Examples(x=inputs, y=labels, kind=kind, classes=classes or max(int(labels.max()) + 1, 1))
 
 
 def kind_of(x: Tensor) -> Kind:

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read_idx(path: Path, num_dims: int) -> Bytes:
             shape = struct.unpack(f">{num_dims}I", header[4:])
             size = int(np.prod(shape, dtype=np.uint64))
             content = file.read(min(size, 2**33) + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise cannot_read(path, error) from None
     if len(content) != size:
         told = "more" if len(content) > size else str(len(content))

@@ -53,10 +53,10 @@ def normalised(values: Tensor, train: Tensor) -> Tensor:
     """Mean 0 and standard deviation 1 on `train`, by its finite values: (N, F) per column, (N, C, H, W) per
     channel, else over all. What is constant is only centred."""
     dims = {2: (0,), 4: (0, 2, 3)}.get(values.ndim, tuple(range(values.ndim)))
-    exact = torch.where(train.isfinite(), train, torch.nan).double()
-    mean = exact.nanmean(dim=dims, keepdim=True)
-    deviation = ((exact - mean) ** 2).nanmean(dim=dims, keepdim=True).sqrt()
-    constant = ~(deviation > 1e-6 * mean.abs())
-    scale = torch.where(constant, torch.ones_like(deviation), deviation)
-    centre = torch.where(mean.isnan(), torch.zeros_like(mean), mean)
-    return ((values.double() - centre) / scale).float()
+    finite = train.isfinite()
+    count = finite.sum(dim=dims, keepdim=True).clamp(min=1)
+    mean = train.where(finite, 0.0).sum(dim=dims, keepdim=True, dtype=torch.float64) / count
+    centred = (train - mean.float()).where(finite, 0.0)
+    deviation = ((centred**2).sum(dim=dims, keepdim=True, dtype=torch.float64) / count).sqrt()
+    scale = deviation.where(deviation > 1e-6 * mean.abs(), 1.0)
+    return (values - mean.float()) / scale.float()

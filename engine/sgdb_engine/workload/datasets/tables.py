@@ -3,6 +3,7 @@
 import csv
 import math
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -83,15 +84,14 @@ def from_npz(wanted: Wanted[FileData]) -> Examples:
     """The arrays x and y of an npz file; nothing pickled is read."""
     path = located(wanted.folder, wanted.section.path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: one array; an npz file with the arrays x and y is needed")
+        arrays = np.load(path, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: a single array; an npz file with the arrays x and y is needed")
+        with arrays:
             if missing := {"x", "y"} - set(arrays.files):
-                raise DataError(
-                    f"{path}: no array named {' nor '.join(sorted(missing))}; "
-                    f"there are {', '.join(arrays.files)}"
-                )
+                there = ", ".join(arrays.files) or "none"
+                raise DataError(f"{path}: no array named {' nor '.join(sorted(missing))}; there are: {there}")
             x, y = arrays["x"], arrays["y"]
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise cannot_read(path, error) from None
     return examples_from_arrays(str(path), x, y, wanted.task)

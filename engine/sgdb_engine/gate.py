@@ -1,0 +1,149 @@
+"""Pause, step, checkpoint, stop: where commands meet the training, at one safe point.
+
+The safe point is after backward, before the weights change. The training thread passes the gate there;
+every other thread only submits.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import assert_never
+
+from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Ping, Resume, Step, Stop
+from sgdb_engine.events import CommandApplied, State
+
+
+class StopTraining(BaseException):
+    """Raised out of the safe point to end the training; not an Exception, so that no script takes it for its own."""
+
+    def __init__(self, reason: str, *, checkpoint: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.checkpoint = checkpoint
+
+
+class Gate:
+    """What the training passes before each update. Passing an open gate costs one attribute."""
+
+    def __init__(
+        self,
+        changed: Callable[[State, int, str], None],
+        applied: Callable[[CommandApplied], None],
+        save: Callable[[int], str],
+        last_step: int | None = None,
+    ) -> None:
+        """Makes an open gate.
+
+        Args:
+            changed: told each new state, its step and the reason, in the thread that changed it.
+            applied: told each command that took effect.
+            save: saves a checkpoint of the given step in the training thread and returns its path.
+            last_step: the training is stopped when so many steps are complete.
+        """
+        self._changed = changed
+        self._applied = applied
+        self._save = save
+        self._last_step = last_step
+        self._submitted: deque[tuple[Command, str, Future[Outcome]]] = deque()
+        self._arrived = threading.Condition()
+        self._closed = False
+        self._paused = False
+        self._allowance = 0
+        self._attention = last_step is not None
+        self._step = 0
+
+    def submit(self, command: Command, by: str) -> "Future[Outcome]":
+        """Queues a command; the future is done when it has taken effect."""
+        future: Future[Outcome] = Future()
+        with self._arrived:
+            if isinstance(command, Ping):
+                future.set_result(Outcome(ok=True, step=self._step, state=self._state(), message=""))
+            elif self._closed:
+                future.set_result(
+                    Outcome(ok=False, step=self._step, state="finished", message="The run has ended.")
+                )
+            else:
+                self._submitted.append((command, by, future))
+                self._attention = True
+                self._arrived.notify()
+        return future
+
+    def close(self) -> None:
+        """The training has ended: what was not applied is answered so."""
+        with self._arrived:
+            self._closed = True
+            while self._submitted:
+                future = self._submitted.popleft()[2]
+                future.set_result(
+                    Outcome(ok=False, step=self._step, state="finished", message="The run has ended.")
+                )
+
+    def pass_through(self, step: int) -> None:
+        """The safe point, `step` updates being complete; waits while paused.
+
+        Raises:
+            StopTraining: a stop was asked for.
+        """
+        self._step = step
+        if not self._attention:
+            return
+        if self._last_step is not None and step >= self._last_step:
+            raise StopTraining(f"max-steps {self._last_step} reached", checkpoint=False)
+        self._spend_allowance(step)
+        self._apply_submitted(step)
+        while self._paused and self._allowance == 0:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._submitted)
+            self._apply_submitted(step)
+        with self._arrived:
+            self._attention = bool(self._submitted) or self._paused or self._last_step is not None
+
+    def _spend_allowance(self, step: int) -> None:
+        if self._paused and self._allowance > 0:
+            self._allowance -= 1
+            if self._allowance == 0:
+                self._changed("paused", step, "stepped")
+
+    def _apply_submitted(self, step: int) -> None:
+        while self._submitted:
+            command, by, future = self._submitted.popleft()
+            message, stop = self._apply(command, by, step)
+            state = "stopping" if stop else self._state()
+            future.set_result(Outcome(ok=True, step=step, state=state, message=message))
+            if stop is not None:
+                raise stop
+
+    def _apply(self, command: Command, by: str, step: int) -> tuple[str, StopTraining | None]:
+        old = self._state()
+        stop = None
+        message = ""
+        match command:
+            case Pause():
+                self._pause(step)
+            case Resume():
+                self._paused, self._allowance = False, 0
+                self._changed("running", step, "resumed")
+            case Step(count=count):
+                self._paused, self._allowance = True, self._allowance + count
+                self._changed("running", step, f"{count} steps" if count > 1 else "one step")
+            case Checkpoint():
+                message = self._save(step)
+            case Stop(checkpoint=checkpoint):
+                self._changed("stopping", step, f"asked by {by}" if by else "asked")
+                stop = StopTraining("asked", checkpoint=checkpoint)
+            case Ping():
+                pass
+            case _:
+                assert_never(command)
+        name = type(command).__name__.lower()
+        self._applied(CommandApplied(step=step, command=name, by=by, old=old, new=message or self._state()))
+        return message, stop
+
+    def _pause(self, step: int) -> None:
+        if not self._paused or self._allowance:
+            self._paused, self._allowance = True, 0
+            self._changed("paused", step, "asked")
+
+    def _state(self) -> State:
+        return "paused" if self._paused and self._allowance == 0 else "running"

@@ -1,0 +1,137 @@
+"""The training loop, prose from top to bottom."""
+
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sgdb_engine.config.records import TrainSection
+from sgdb_engine.observe.observer import Observer
+from sgdb_engine.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long a workload is trained, in the units of the loop."""
+
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+
+
+def plan(workload: Workload, train: TrainSection) -> Plan:
+    """Epochs and optimizer steps that the config asks for; an epoch's last step may have fewer micro-batches."""
+    batches = len(workload.train)  # type: ignore[arg-type]  # the loaders of configs have a length
+    steps_per_epoch = max(1, -(-batches // train.accumulate))
+    if train.steps is not None:
+        return Plan(-(-train.steps // steps_per_epoch), train.steps, steps_per_epoch)
+    epochs = train.epochs or 1
+    return Plan(epochs, epochs * steps_per_epoch, steps_per_epoch)
+
+
+def train_workload(
+    workload: Workload,
+    train: TrainSection,
+    observer: Observer,
+    *,
+    epoch_ended: Callable[[int], None],
+    validated: Callable[[dict[str, float]], None],
+) -> None:
+    """Trains to the planned end, validating after each epoch.
+
+    Args:
+        workload: what is trained; its tensors are on their device.
+        train: how long, in what precision, with what accumulation and clipping.
+        observer: is given the terms of the loss and the validation metrics; sees the rest through its hooks.
+        epoch_ended: told each completed epoch, counted from 1.
+        validated: told the metrics of each validation pass.
+    """
+    planned = plan(workload, train)
+    for epoch in range(1, planned.epochs + 1):
+        workload.model.train()
+        batches = iter(workload.train)
+        for _ in range(planned.steps_per_epoch):
+            if observer.step == planned.steps:
+                break
+            update(workload, train, batches, observer)
+        epoch_ended(epoch)
+        if workload.val is not None:
+            metrics = validate(workload, train)
+            observer.log_now(metrics)
+            validated(metrics)
+
+
+def update(workload: Workload, train: TrainSection, batches: Any, observer: Observer) -> None:
+    """One optimizer step: the gradient of one batch, or of as many micro-batches as are accumulated."""
+    micro_batches = list(itertools.islice(batches, train.accumulate))
+    for batch in micro_batches:
+        with autocast(workload, train):
+            loss = loss_of(workload, batch)
+        terms = getattr(workload.loss, "terms", None)
+        if terms:
+            observer.log({f"train/{name}": value for name, value in terms.items()})
+        (loss / len(micro_batches) if len(micro_batches) > 1 else loss).backward()  # type: ignore[no-untyped-call]
+    if train.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
+    workload.optimizer.step()
+    if workload.schedule is not None:
+        workload.schedule.step()
+    workload.optimizer.zero_grad()
+
+
+def loss_of(workload: Workload, batch: Any) -> torch.Tensor:
+    """The scalar that is minimised, of one batch."""
+    if workload.step is not None:
+        return workload.step(workload.model, batch)
+    assert workload.loss is not None
+    x, y = batch
+    return workload.loss(workload.model(x), y)
+
+
+@torch.no_grad()
+def validate(workload: Workload, train: TrainSection) -> dict[str, float]:
+    """Mean loss and metrics over the validation set, by rows; the model is left in eval mode."""
+    workload.model.eval()
+    sums: dict[str, torch.Tensor] = {}
+    rows = 0
+    assert workload.val is not None
+    for batch in workload.val:
+        size = batch_size(batch)
+        for name, value in _evaluate(workload, train, batch).items():
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach().double() * size
+        rows += size
+    return {
+        f"val/{name}": total.item() / rows for name, total in sums.items()
+    }  # waits for the device, once an epoch
+
+
+def _evaluate(workload: Workload, train: TrainSection, batch: Any) -> dict[str, torch.Tensor]:
+    with autocast(workload, train):
+        if workload.step is not None or workload.loss is None:
+            return {"loss": loss_of(workload, batch)}
+        x, y = batch
+        output = workload.model(x)
+        values = {"loss": workload.loss(output, y)}
+    return values | {name: metric(output, y) for name, metric in workload.metrics.items()}
+
+
+def batch_size(batch: Any) -> int:
+    """Rows of the first tensor found in a batch; 1 where there is none."""
+    if isinstance(batch, torch.Tensor):
+        return batch.shape[0] if batch.ndim else 1
+    if isinstance(batch, dict):
+        batch = list(batch.values())
+    if isinstance(batch, (list, tuple)) and batch:
+        return batch_size(batch[0])
+    return 1
+
+
+def autocast(workload: Workload, train: TrainSection) -> AbstractContextManager[Any]:
+    """The precision that the config asks for."""
+    if train.precision == "fp32":
+        return nullcontext()
+    device = next(workload.model.parameters()).device
+    return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,0 +1,39 @@
+"""Replacing functions for a while: every replacement is undone, in reverse order."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Patches:
+    """Replaced attributes of modules and classes, and registered hooks, with the way back."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], object]] = []
+
+    def replace(
+        self, owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        """Sets `owner.name` to `make(original)`."""
+        own = name in vars(owner)
+        original = getattr(owner, name)
+        replacement = make(original)
+        setattr(owner, name, replacement)
+
+        def restore() -> None:
+            if vars(owner).get(name) is not replacement:
+                return  # somebody else replaced it after us: theirs stays
+            if own:
+                setattr(owner, name, original)
+            else:
+                delattr(owner, name)
+
+        self._undo.append(restore)
+
+    def registered(self, handle: Any) -> None:
+        """Takes over a handle, such as PyTorch's, whose `remove()` undoes a hook."""
+        self._undo.append(handle.remove)
+
+    def remove(self) -> None:
+        """Puts everything back."""
+        while self._undo:
+            self._undo.pop()()

@@ -1,0 +1,239 @@
+"""One run: a training in a thread of its own, observed, recorded and under control."""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Resume, Step, Stop
+from sgdb_engine.errors import SgdbError
+from sgdb_engine.events import (
+    CheckpointSaved,
+    CheckStage,
+    EpochEnded,
+    Finding,
+    FindingChanged,
+    RunDescribed,
+    State,
+    StateChanged,
+    TrainingFailed,
+    Validated,
+)
+from sgdb_engine.gate import Gate, StopTraining
+from sgdb_engine.recording.writer import Recorder
+
+if TYPE_CHECKING:
+    from sgdb_engine.observe.observer import Observer
+
+Training = Callable[["Engine"], None]
+"""What is run in the training thread: builds its workload, describes it, and trains under `engine.observing()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended."""
+
+    state: State
+    exit_code: int
+    message: str = ""
+
+
+class Engine:
+    """Runs one training in a background thread of this process.
+
+    Needs no second process and no terminal: make it, `start()` it, `wait()` for it.
+    """
+
+    def __init__(
+        self, folder: Path, training: Training, *, budget: float = 0.02, max_steps: int | None = None
+    ) -> None:
+        """Makes a run that is not started yet.
+
+        Args:
+            folder: the run folder; exists, and is this run's own.
+            training: is called in the training thread with this engine.
+            budget: share of the step time that per-tensor statistics may cost, 0..1.
+            max_steps: stop in good order when so many optimizer steps are complete.
+        """
+        self.folder = folder
+        self.recorder = Recorder(folder)
+        self.gate = Gate(self._state_changed, self.recorder.event, self._save, max_steps)
+        self.described: RunDescribed | None = None
+        self.checks: list[CheckStage] = []
+        self.findings: list[Finding] = []
+        self.metrics: dict[str, float] = {}
+        """The newest value of each metric."""
+        self.epoch = 0
+        """Completed epochs."""
+        self.end: End | None = None
+        self.started = time.monotonic()
+        self._training = training
+        self._budget = budget
+        self._observer: Observer | None = None
+        self._state: State = "starting"
+        self._saved_state: Callable[[], Mapping[str, Any]] | None = None
+        self._thread = threading.Thread(target=self._run, name="sgdb-training", daemon=True)
+        self._thread_state: Any = None
+
+    # -- from outside -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the training; it inherits the calling thread's PyTorch settings."""
+        if "torch" in sys.modules:  # otherwise nothing was set yet that could be carried over
+            from sgdb_engine import torch_state
+
+            self._thread_state = torch_state.capture()
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> End | None:
+        """Waits for the end; None where it is not reached in time."""
+        self._thread.join(timeout_s)
+        return self.end if not self._thread.is_alive() else None
+
+    def submit(self, command: Command, by: str = "python") -> "Future[Outcome]":
+        """Hands a command to the gate; the future is done when it has taken effect."""
+        return self.gate.submit(command, by)
+
+    def pause(self) -> "Future[Outcome]":
+        """Holds the training at its next safe point."""
+        return self.submit(Pause())
+
+    def resume(self) -> "Future[Outcome]":
+        """Lets a paused training go on."""
+        return self.submit(Resume())
+
+    def do_step(self, count: int = 1) -> "Future[Outcome]":
+        """Lets the training do `count` optimizer steps, then holds it."""
+        return self.submit(Step(count))
+
+    def checkpoint(self) -> "Future[Outcome]":
+        """Saves a checkpoint at the next safe point."""
+        return self.submit(Checkpoint())
+
+    def stop(self, *, checkpoint: bool = True) -> "Future[Outcome]":
+        """Ends the training in good order."""
+        return self.submit(Stop(checkpoint))
+
+    @property
+    def state(self) -> State:
+        """What the run is doing."""
+        return self._state
+
+    @property
+    def step(self) -> int:
+        """Completed optimizer steps."""
+        return self._observer.step if self._observer else 0
+
+    @property
+    def own_share(self) -> float | None:
+        """sgdb's part of the step time, 0..1; None before the first step."""
+        return self._observer.budget.own_share if self._observer and self._observer.step else None
+
+    def latest(self) -> dict[str, float]:
+        """The newest values by column."""
+        return {**(self._observer.latest if self._observer else {}), **self.metrics}
+
+    # -- from the training ------------------------------------------------------------------------------
+
+    @contextmanager
+    def observing(self) -> Iterator["Observer"]:
+        """Observes what the calling thread trains; the gate is passed at each safe point."""
+        from sgdb_engine.observe.hooks import observe
+
+        with observe(
+            self.recorder, budget=self._budget, safe_point=self.gate.pass_through, found=self.found
+        ) as observer:
+            self._observer = observer
+            self._state_changed("running", observer.step, "")
+            yield observer
+
+    def describe(self, description: RunDescribed) -> None:
+        """Tells what is being trained."""
+        self.described = description
+        self.recorder.event(description)
+
+    def checkpoint_with(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Says what belongs into a checkpoint."""
+        self._saved_state = state
+
+    def epoch_ended(self, epoch: int) -> None:
+        """Records a completed epoch."""
+        self.epoch = epoch
+        self.recorder.event(EpochEnded(step=self.step, epoch=epoch))
+
+    def validated(self, metrics: dict[str, float]) -> None:
+        """Records a validation pass."""
+        self.metrics.update(metrics)
+        self.recorder.event(Validated(step=self.step, metrics=metrics))
+
+    def stage(self, stage: CheckStage) -> None:
+        """Records that a stage of the pre-flight is under way."""
+        self.recorder.event(stage)
+
+    def checked(self, stage: CheckStage) -> None:
+        """Records the outcome of a stage of the pre-flight."""
+        self.checks.append(stage)
+        self.recorder.event(stage)
+
+    def found(self, finding: Finding) -> None:
+        """Records a finding."""
+        self.findings.append(finding)
+        self.recorder.event(FindingChanged(step=finding.step, finding=finding))
+
+    # -- the thread -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if self._thread_state is not None:
+            from sgdb_engine import torch_state
+
+            torch_state.apply(self._thread_state)
+        end = self._train()
+        self.gate.close()
+        self._state_changed(end.state, self.step, end.message)
+        self.recorder.close()
+        self.end = end
+
+    def _train(self) -> End:
+        try:
+            self._training(self)
+        except StopTraining as stop:
+            return self._stopped(stop)
+        except SgdbError as error:
+            return End("failed", 2, str(error))
+        except BaseException as error:
+            text = "".join(traceback.format_exception(error))
+            summary = "".join(traceback.format_exception_only(error)).strip()
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user's own traceback belongs on stderr)
+            self.recorder.event(TrainingFailed(step=self.step, error=summary, traceback=text))
+            return End("failed", 1, summary)
+        failed = any(check.status == "fail" for check in self.checks)
+        return End("finished", 1 if failed else 0)
+
+    def _stopped(self, stop: StopTraining) -> End:
+        message = stop.reason
+        if stop.checkpoint:
+            try:
+                message = f"{message}; checkpoint {self._save(self.step)}"
+            except SgdbError as error:
+                message = f"{message}; no checkpoint: {error}"
+        return End("stopped", 0, message)
+
+    def _save(self, step: int) -> str:
+        if self._saved_state is None:
+            return "nothing to save yet"
+        from sgdb_engine.checkpoint import save_checkpoint
+
+        path = save_checkpoint(self.folder / "checkpoints", step, self._saved_state())
+        size = sum(file.stat().st_size for file in path.iterdir())
+        self.recorder.event(CheckpointSaved(step=step, path=path.name, size_bytes=size))
+        return path.name
+
+    def _state_changed(self, state: State, step: int, reason: str) -> None:
+        self._state = state
+        self.recorder.event(StateChanged(step=step, state=state, reason=reason))

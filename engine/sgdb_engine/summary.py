@@ -1,0 +1,81 @@
+"""The summary of a run or a check: the stable form that other programs read."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from sgdb_engine.events import CheckStage, Finding, Verdict
+from sgdb_engine.recording.nonfinite import to_json
+from sgdb_engine.session import End, Engine
+
+SUMMARY_METRICS = ("train/", "val/")
+
+
+class CheckSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One check."""
+
+    name: str
+    status: str
+    reason: str
+    seconds: float
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` writes. Non-finite numbers are the strings NaN, Infinity and -Infinity."""
+
+    schema: Literal[1] = 1
+    mode: str
+    target: str
+    status: str
+    verdict: Verdict
+    steps: int
+    seconds: float
+    metrics: dict[str, Any]
+    checks: Sequence[CheckSummary]
+    findings: Sequence[Finding]
+    message: str = ""
+
+
+def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
+    """The summary of an engine that has ended."""
+    return Summary(
+        mode=mode,
+        target=target,
+        status=end.state,
+        verdict=verdict_of(end, engine.checks, engine.findings),
+        steps=engine.step,
+        seconds=round(time.monotonic() - engine.started, 3),
+        metrics={name: value for name, value in engine.latest().items() if name.startswith(SUMMARY_METRICS)},
+        checks=[
+            CheckSummary(name=c.name, status=c.status, reason=c.reason, seconds=c.seconds)
+            for c in engine.checks
+        ],
+        findings=engine.findings,
+        message=end.message,
+    )
+
+
+def verdict_of(end: End, checks: Sequence[CheckStage], findings: Sequence[Finding]) -> Verdict:
+    """fail where something failed or an error was found, warn for what is inconclusive or a warning, else pass."""
+    statuses = {check.status for check in checks}
+    severities = {finding.severity for finding in findings if finding.state != "cleared"}
+    if end.state == "failed" or "fail" in statuses or "error" in severities:
+        return "fail"
+    if statuses & {"warn", "inconclusive"} or "warning" in severities:
+        return "warn"
+    return "pass"
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Writes it whole or not at all.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(msgspec.json.format(to_json(summary), indent=2) + b"\n")
+    draft.replace(path)

@@ -1,0 +1,72 @@
+"""What the training thread does for a config: build, describe, train; or build and try one batch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sgdb_engine.config import RunConfig
+from sgdb_engine.events import RunDescribed, TensorShape
+from sgdb_engine.session import Engine, Training
+
+if TYPE_CHECKING:
+    from sgdb_engine.workload import Workload
+
+
+def training_of(config: RunConfig, base: Path) -> Training:
+    """The training that a config describes.
+
+    Args:
+        config: checked.
+        base: the folder against which its paths and modules are resolved.
+    """
+
+    def training(engine: Engine) -> None:
+        # torch is imported here, in the training thread: until then the engine already answers
+        from sgdb_engine.checkpoint import capture
+        from sgdb_engine.loop import train_workload
+        from sgdb_engine.workload import build
+
+        workload = build(config, base)
+        engine.describe(description_of(config, workload))
+        with engine.observing() as observer:
+            engine.checkpoint_with(
+                lambda: {
+                    "step": observer.step,
+                    "epoch": engine.epoch,
+                    **capture(workload.model, workload.optimizer, workload.schedule),
+                }
+            )
+            train_workload(
+                workload,
+                config.train,
+                observer,
+                epoch_ended=engine.epoch_ended,
+                validated=engine.validated,
+            )
+
+    return training
+
+
+def description_of(
+    config: RunConfig, workload: "Workload", *, steps: int | None = None, notes: tuple[str, ...] = ()
+) -> RunDescribed:
+    """What is trained, where, for how long: the config's plan, or `steps` steps at its full learning rate."""
+    from sgdb_engine.loop import plan
+    from sgdb_engine.workload import planned_lr
+
+    planned = plan(workload, config.train)
+    parameters = list(workload.model.named_parameters())
+    return RunDescribed(
+        device=str(parameters[0][1].device),
+        steps_planned=steps or planned.steps,
+        epochs_planned=None if steps else planned.epochs,
+        steps_per_epoch=None if steps else planned.steps_per_epoch,
+        parameters=sum(p.numel() for _, p in parameters if p.requires_grad),
+        tensors=tuple(
+            TensorShape(name, tuple(p.shape), str(p.dtype).removeprefix("torch."), p.requires_grad)
+            for name, p in parameters
+        ),
+        planned_lr=((0, config.optimizer.lr), (steps, config.optimizer.lr))
+        if steps
+        else tuple(planned_lr(config.schedule, config.optimizer.lr, planned.steps)),
+        notes=(f"precision {config.train.precision}", *notes),
+    )

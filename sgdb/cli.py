@@ -1,0 +1,186 @@
+"""Reads the command line; the one place that turns errors into exit codes.
+
+Whatever is slow to import is imported by the command that needs it: `--help` and `--headless` stay light.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+RUNS_DIR = Path("runs")
+
+
+class TargetCommand(click.Command):
+    """Options of sgdb stand before TARGET; behind a config, which takes no arguments, they may stand too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = False
+        typed = self.make_parser(ctx).parse_args(args=list(args))[0]
+        ctx.allow_interspersed_args = str(typed.get("target", "")).endswith(".toml")
+        return super().parse_args(ctx, args)
+
+
+class Commands(click.Group):
+    """Commands in the order in which they are used, and errors of the user's told in words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from sgdb_engine.errors import SgdbError
+
+            if not isinstance(error, SgdbError):
+                raise
+            for line in str(error).splitlines():
+                click.echo(f"sgdb: {line}", err=True)
+            raise click.exceptions.Exit(2) from None
+
+
+runs_dir = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RUNS_DIR,
+    help="Where runs are kept (runs/).",
+)
+headless = click.option("--headless", is_flag=True, help="No dashboard: train here, print progress lines.")
+json_file = click.option(
+    "--json",
+    "summary_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the summary to this file.",
+)
+settings = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a value of the config; repeatable.",
+)
+look = click.option("--ascii", "plain", is_flag=True, help="Draw with plain ASCII characters.")
+theme = click.option(
+    "--theme",
+    type=click.Choice(["dark", "light", "ansi"]),
+    help="Colours; fits the terminal where it is left out.",
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sgdb", message="sgdb %(version)s")
+def main() -> None:
+    """See into a PyTorch training while it runs: watch it, pause it, step it; prove its set-up sound first."""
+
+
+@main.command(cls=TargetCommand)
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@headless
+@settings
+@runs_dir
+@click.option("--name", help="Name of the run; that of the config where it is left out.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop in good order after so many steps.")
+@json_file
+@look
+@theme
+def run(
+    target: str,
+    arguments: tuple[str, ...],
+    headless: bool,
+    overrides: tuple[str, ...],
+    runs_dir: Path,
+    name: str | None,
+    max_steps: int | None,
+    summary_path: Path | None,
+    plain: bool,
+    theme: str | None,
+) -> None:
+    """Train TARGET in the background and open the dashboard on it.
+
+    TARGET is a config (*.toml). Leaving the dashboard leaves the training running.
+    """
+    from sgdb import starting
+
+    if name is not None:
+        overrides = (*overrides, f"run.name={name}")
+    wanted = starting.Wanted(
+        target=target,
+        arguments=arguments,
+        overrides=overrides,
+        runs_dir=runs_dir,
+        max_steps=max_steps,
+        summary_path=summary_path,
+    )
+    sys.exit(starting.run(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
+
+
+@main.command(cls=TargetCommand)
+@click.argument("target")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@headless
+@settings
+@json_file
+@look
+@theme
+def check(
+    target: str,
+    arguments: tuple[str, ...],
+    headless: bool,
+    overrides: tuple[str, ...],
+    summary_path: Path | None,
+    plain: bool,
+    theme: str | None,
+) -> None:
+    """Prove the set-up of TARGET sound before a long run: can it learn one batch by heart?
+
+    Leaves no trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
+    """
+    from sgdb import starting
+
+    wanted = starting.Wanted(
+        target=target, arguments=arguments, overrides=overrides, summary_path=summary_path
+    )
+    sys.exit(starting.check(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
+
+
+@main.command()
+@click.argument("run", required=False)
+@runs_dir
+@click.option("--once", is_flag=True, help="Print one frame and leave.")
+@look
+@theme
+def attach(run: str | None, runs_dir: Path, once: bool, plain: bool, theme: str | None) -> None:
+    """Open the dashboard on RUN, living or ended; the newest where it is left out."""
+    from sgdb import starting
+
+    sys.exit(starting.attach(runs_dir, run, once=once, look=starting.Look(plain=plain, theme=theme)))
+
+
+@main.command()
+@runs_dir
+def ls(runs_dir: Path) -> None:
+    """List the runs here: state, step, losses, findings, size."""
+    from sgdb.listing import table_of_runs
+
+    for line in table_of_runs(runs_dir):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("run.toml"))
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def init(path: Path, force: bool) -> None:
+    """Write a config with a comment on every key to PATH (run.toml)."""
+    from sgdb_engine.config import COMMENTED_CONFIG
+    from sgdb_engine.errors import SgdbError
+
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(COMMENTED_CONFIG)
+    except FileExistsError:
+        raise SgdbError(f"{path} is there already: give another name, or --force to overwrite it") from None
+    except OSError as error:
+        raise SgdbError(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(f"{path} written. Next: sgdb check {path}, then sgdb run {path}")

@@ -1,0 +1,104 @@
+"""Progress in plain lines, where there is no dashboard. They go to stderr: stdout is the training's own."""
+
+import time
+from collections.abc import Mapping
+
+import click
+
+from sgdb_engine.events import ENDED
+from sgdb_engine.session import Engine
+from sgdb_engine.target import Mode
+
+FIRST_PERIOD_S = 1.0
+LONGEST_PERIOD_S = 10.0
+"""Lines come each second at first, and ever less often."""
+
+
+class Progress:
+    """Prints how an engine is getting on."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.refusal = ""
+        """Why nothing could be run; empty where it could."""
+        self._mode = mode
+        self._next = 0.0
+        self._last = (time.monotonic(), 0)
+        self._period_s = FIRST_PERIOD_S
+        self._epoch = 0
+        self._described = False
+        self._findings = 0
+
+    def told(self, engine: Engine) -> None:
+        """Prints a line if there is something to say."""
+        if engine.end is not None and engine.end.exit_code == 2:
+            self.refusal = engine.end.message
+            return
+        self._describe(engine)
+        self._tell_findings(engine)
+        ended = engine.state in ENDED
+        now = time.monotonic()
+        if engine.step and (now >= self._next or engine.epoch != self._epoch or ended):
+            self._next, self._epoch = now + self._period_s, engine.epoch
+            self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
+            _say(_line(engine, self._rate(now, engine.step)))
+        if ended:
+            self._tell_end(engine)
+
+    def _rate(self, now: float, step: int) -> float:
+        """Steps per second since the line before."""
+        then, step_then = self._last
+        self._last = (now, step)
+        return (step - step_then) / max(now - then, 1e-9)
+
+    def _describe(self, engine: Engine) -> None:
+        described = engine.described
+        if described is None or self._described:
+            return
+        self._described = True
+        length = f"{described.steps_planned} steps" if described.steps_planned else "no planned end"
+        size = f"{described.parameters:,} parameters in {len(described.tensors)} tensors"
+        _say(f"{size} on {described.device}, {length}")
+        if self._mode == "check":
+            for note in described.notes:
+                _say(note)
+
+    def _tell_findings(self, engine: Engine) -> None:
+        for finding in engine.findings[self._findings :]:
+            _say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
+        self._findings = len(engine.findings)
+
+    def _tell_end(self, engine: Engine) -> None:
+        for stage in engine.checks:
+            _say(f"{stage.status}: {stage.name}: {stage.reason}")
+        if self._mode == "run" or engine.state != "finished":
+            end = engine.end
+            _say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
+
+
+def _line(engine: Engine, rate: float) -> str:
+    described, latest = engine.described, engine.latest()
+    total = f"/{described.steps_planned}" if described and described.steps_planned else ""
+    parts = [f"step {engine.step}{total}"]
+    if engine.epoch:
+        parts.append(f"epoch {engine.epoch}")
+    parts += _values(latest)
+    parts.append(f"{rate:.3g} it/s")
+    return "  ".join(parts)
+
+
+SHOWN = (
+    ("loss", "train/loss"),
+    ("accuracy", "train/accuracy"),
+    ("val loss", "val/loss"),
+    ("val accuracy", "val/accuracy"),
+    ("grad norm", "grad_norm"),
+    ("lr", "lr"),
+)
+
+
+def _values(latest: Mapping[str, float]) -> list[str]:
+    return [f"{label} {latest[name]:.4g}" for label, name in SHOWN if name in latest]
+
+
+def _say(text: str) -> None:
+    click.echo(f"sgdb: {text}", err=True)
