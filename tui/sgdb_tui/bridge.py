@@ -1,0 +1,241 @@
+"""Where the screen meets a run: reads its folder a bit at a time, knows its state, sends it commands."""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Literal
+
+from sgdb_engine.control import Command, ControlClient, Pause, Resume, Step, Stop
+from sgdb_engine.errors import ControlError, RunFolderError
+from sgdb_engine.events import (
+    ENDED,
+    AnyEvent,
+    CheckpointSaved,
+    CheckStage,
+    CommandApplied,
+    EpochEnded,
+    Finding,
+    FindingChanged,
+    RunDescribed,
+    State,
+    StateChanged,
+    TrainingFailed,
+    Validated,
+)
+from sgdb_engine.recording.folder import OUTPUT_LOG, RunInfo, RunStatus, is_alive, read_info, read_status
+from sgdb_engine.recording.history import History
+from sgdb_engine.recording.output_log import TailReader
+from sgdb_engine.recording.reader import RunReader
+from sgdb_engine.text import clean
+from sgdb_tui.plotting.series import Mark
+from sgdb_tui.words import LogLine, log_lines
+
+ViewState = State | Literal["lost"]
+"""What the engine says, or "lost": its process is gone and it never said that it ended."""
+
+_LOG_LINES = 5000
+_MARKS = 2000
+_FINDINGS = 500
+_ASKED = {Pause: "pausing", Resume: "resuming", Step: "stepping", Stop: "stopping"}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a poll brought."""
+
+    scalars: bool
+    tensors: bool
+    events: bool
+    log: bool
+    state: bool
+
+
+class RunView:
+    """A run, live or ended, as its folder tells it. Call `poll` a few times a second, from one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises RunFolderError when there is no run in that folder."""
+        self.folder = folder
+        self.described = RunDescribed(device="")
+        self.findings: dict[tuple[str, tuple[str, ...]], Finding] = {}
+        """The newest word on each finding, by its code and its place, in the order of their first raising."""
+        self.marks: deque[Mark] = deque(maxlen=_MARKS)
+        self.log: deque[LogLine] = deque(maxlen=_LOG_LINES)
+        self.log_total = 0
+        """Lines of the log so far, those that were dropped included."""
+        self.unfinished_line = ""
+        """What the training code is printing: a progress bar, a prompt."""
+        self.stages: dict[str, CheckStage] = {}
+        """The stages of a check, in their order."""
+        self.best: Validated | None = None
+        self.failure: TrainingFailed | None = None
+        self.missing_records = 0
+        self.caught_up = False
+        self.asked = ""
+        """The command that the engine has not answered yet, as a participle; empty when there is none."""
+        self.history = History()
+        self.info: RunInfo = read_info(folder)
+        self.status: RunStatus | None = None
+        self.state: ViewState = "starting"
+        self._reader = RunReader(folder)
+        self._output = TailReader(folder / OUTPUT_LOG)
+        self._answers: SimpleQueue[LogLine] = SimpleQueue()
+        self._told: State | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        return self.state in ENDED or self.state == "lost"
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps completed, the newest word of either source."""
+        told = self.status.step if self.status else 0
+        return max(told, self.history.last_step or 0)
+
+    @property
+    def name(self) -> str:
+        """The run's name, harmless on a terminal."""
+        return clean(self.info.name, 60)
+
+    @property
+    def steps_planned(self) -> int | None:
+        """How many steps the run is to have, where that is known."""
+        return self.described.steps_planned or (self.status.steps_planned if self.status else None)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began, until now or until its last sign of life."""
+        end = self.status.wall if self.status and self.ended else time.time()
+        return max(0.0, end - self.info.created)
+
+    def poll(self) -> Changed:
+        """Read what came since the last call; bounded work, never raises because of what a file holds."""
+        batch = self._reader.poll()
+        self.history.add(batch)
+        self.missing_records += batch.missing_records
+        self.caught_up = batch.caught_up
+        for event in batch.events:
+            self._take(event)
+        printed = self._take_output()
+        answered = self._take_answers()
+        before = self.state
+        self._judge_state()
+        return Changed(
+            scalars=bool(batch.scalars or batch.rewinds),
+            tensors=bool(batch.tensors or batch.rewinds),
+            events=bool(batch.events),
+            log=bool(printed or batch.events or answered),
+            state=before != self.state,
+        )
+
+    def send(self, command: Command, timeout_s: float = 10.0) -> None:
+        """Ask the engine for something; returns at once, the answer comes with a later poll, in the log."""
+        if self.status is None or not self.status.socket:
+            self._answers.put(LogLine("The engine cannot be reached yet: it is still starting.", "warning"))
+            return
+        self.asked = _ASKED.get(type(command), type(command).__name__.lower())
+        client = ControlClient(Path(self.status.socket))
+        threading.Thread(target=self._send, args=(client, command, timeout_s), daemon=True).start()
+
+    def _send(self, client: ControlClient, command: Command, timeout_s: float) -> None:
+        try:
+            reply = client.send(command, timeout_s)
+        except ControlError as error:
+            self._answers.put(LogLine(clean(str(error), 500), "error"))
+            return
+        refused = LogLine(reply.message or "The engine refused.", "warning", reply.step)
+        self._answers.put(LogLine("") if reply.ok else refused)
+
+    def _take_answers(self) -> bool:
+        """Drain what the command threads left; an answer without words only ends the waiting."""
+        taken = False
+        while True:
+            try:
+                answer = self._answers.get_nowait()
+            except Empty:
+                return taken
+            self.asked = ""
+            if answer.text:
+                self._log([answer])
+                taken = True
+
+    def _take_output(self) -> bool:
+        """What the training code printed since; a line that is still being written stands apart."""
+        before = self._output.num_finished
+        if not self._output.poll():
+            return False
+        finished = self._output.num_finished - before
+        self.unfinished_line = self._output.unfinished()
+        lines = self._output.lines()
+        lines = lines[: len(lines) - bool(self.unfinished_line)]
+        self._log([LogLine(line) for line in lines[max(0, len(lines) - finished) :] if finished])
+        return True
+
+    def tell(self, text: str) -> None:
+        """Write a line of the dashboard's own into the log; it is not recorded."""
+        self._answers.put(LogLine(clean(text, 500), "error"))
+
+    def _log(self, lines: Sequence[LogLine]) -> None:
+        self.log.extend(lines)
+        self.log_total += len(lines)
+
+    def _take(self, event: AnyEvent) -> None:
+        self._log(log_lines(event))
+        match event:
+            case RunDescribed():
+                self.described = event
+            case StateChanged():
+                self._told = event.state
+            case TrainingFailed():
+                self.failure = event
+            case CheckStage():
+                self.stages[event.name] = event
+            case FindingChanged():
+                self._take_finding(event.finding)
+            case Validated() if event.best:
+                self.best = event
+        mark = _mark(event)
+        if mark:
+            self.marks.append(mark)
+
+    def _take_finding(self, finding: Finding) -> None:
+        key = (finding.code, finding.where)
+        if key in self.findings or len(self.findings) < _FINDINGS:
+            self.findings[key] = finding
+
+    def _judge_state(self) -> None:
+        status = self._read_status()
+        self.state = self._told or (status.state if status else "starting")
+        if status is None:
+            return
+        if status.state in ENDED:
+            self.state = status.state
+        elif self.state not in ENDED and not is_alive(status):
+            # It may have ended between the two looks: its last word counts.
+            again = self._read_status()
+            self.state = again.state if again and again.state in ENDED else "lost"
+
+    def _read_status(self) -> RunStatus | None:
+        # Not written yet, or lost by a full disk: what was known before still holds.
+        with contextlib.suppress(RunFolderError):
+            self.status = read_status(self.folder)
+        return self.status
+
+
+def _mark(event: AnyEvent) -> Mark | None:
+    match event:
+        case EpochEnded():
+            return Mark(event.step, "epoch")
+        case CheckpointSaved():
+            return Mark(event.step, "checkpoint")
+        case CommandApplied():
+            return Mark(event.step, "command")
+        case FindingChanged() if event.finding.state == "confirmed":
+            return Mark(event.finding.step, "finding")
+    return None

@@ -1,0 +1,72 @@
+"""The overview of a run: everything at a glance."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.widget import Widget
+
+from sgdb_tui.curves import grad_norm_curves, loss_curves, lr_curves
+from sgdb_tui.now import now_readings, tensor_readings
+from sgdb_tui.screens.run_screen import RunScreen
+from sgdb_tui.tensors import show_gradients, show_parameters
+from sgdb_tui.widgets.chart import Chart
+from sgdb_tui.widgets.findings import Findings
+from sgdb_tui.widgets.heat_map import HeatMap
+from sgdb_tui.widgets.log_view import LogView
+from sgdb_tui.widgets.range_bars import RangeBars
+from sgdb_tui.widgets.readings import Readings
+
+
+class Overview(RunScreen):
+    """Loss, values, gradients, parameters, inputs, outputs, learning rate, findings and log of a run."""
+
+    NUMBERED: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "now",
+        "gradients",
+        "parameters",
+        "inputs",
+        "outputs",
+        "learning-rate",
+        "findings",
+        "log",
+    )
+
+    def panels(self) -> Iterable[Widget]:
+        """In the order in which the grid is filled."""
+        yield Chart("1 Loss", id="loss")
+        yield Chart("Gradient norm", id="grad-norm")
+        yield Readings("2 Now", id="now")
+        yield HeatMap("3 Gradients", id="gradients")
+        yield RangeBars("4 Parameters", id="parameters")
+        yield Chart("7 Learning rate", id="learning-rate", log_y=False)
+        yield Readings("5 Inputs", id="inputs", empty="not measured yet")
+        yield Findings("8 Findings", id="findings")
+        yield Readings("6 Outputs", id="outputs", empty="not measured yet")
+        yield LogView("9 Log", id="log")
+
+    def show_scalars(self) -> None:
+        """The charts."""
+        view, unit, marks = self.view, self.unit, list(self.view.marks)
+        for chart in self.charts:
+            chart.x_unit = unit
+            chart.end_step = view.step if view.ended else view.steps_planned
+        self._chart_named("loss").show(loss_curves(view.history, unit), marks)
+        self._chart_named("grad-norm").show(grad_norm_curves(view.history, unit), marks)
+        self._chart_named("learning-rate").show(lr_curves(view, unit), marks)
+
+    def _chart_named(self, name: str) -> Chart:
+        return self.query_one(f"#{name}", Chart)
+
+    def show_tables(self) -> None:
+        """The tables and what is known layer by layer."""
+        history = self.view.history
+        self.query_one("#now", Readings).show(now_readings(self.view))
+        self.query_one("#inputs", Readings).show(tensor_readings(history, "input"))
+        self.query_one("#outputs", Readings).show(tensor_readings(history, "output"))
+        show_gradients(self.query_one(HeatMap), history)
+        show_parameters(self.query_one(RangeBars), history)
+
+    def show_events(self) -> None:
+        """The findings."""
+        self.query_one(Findings).show(list(self.view.findings.values()))

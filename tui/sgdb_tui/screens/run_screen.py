@@ -1,0 +1,355 @@
+"""What every screen on a run has: first line, panels, filter, line of keys; and what the keys do."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from sgdb_engine.control import Pause, Resume, Step, Stop
+from sgdb_tui.bridge import Changed, RunView
+from sgdb_tui.curves import AXES, Axis, x_unit
+from sgdb_tui.keys import ALL_KEYS
+from sgdb_tui.plotting.x_axis import STEPS, XUnit
+from sgdb_tui.screens.confirm import ConfirmStop
+from sgdb_tui.widgets.chart import Chart
+from sgdb_tui.widgets.findings import Findings
+from sgdb_tui.widgets.footer import Key as KeyWords
+from sgdb_tui.widgets.footer import KeyLine
+from sgdb_tui.widgets.log_view import LogView
+from sgdb_tui.widgets.newest_finding import NewestFinding
+from sgdb_tui.widgets.panel import Panel
+from sgdb_tui.widgets.row_panel import RowPanel
+from sgdb_tui.widgets.starting import Starting
+from sgdb_tui.widgets.status_fields import status_fields
+from sgdb_tui.widgets.status_line import StatusLine
+
+
+class RunScreen(Screen[None]):
+    """A screen on one run; a subclass says which panels there are and fills them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in ALL_KEYS]
+    HORIZONTAL_BREAKPOINTS = [
+        (0, "-tiny"),
+        (56, "-narrow"),
+        (100, "-wide"),
+        (160, "-huge"),
+    ]
+    VERTICAL_BREAKPOINTS = [
+        (0, "-flat"),
+        (16, "-short"),
+        (32, "-tall"),
+        (50, "-high"),
+    ]
+
+    NUMBERED: ClassVar[tuple[str, ...]] = ()
+    """The ids of the panels that have a number, from 1."""
+
+    def __init__(self, view: RunView) -> None:
+        super().__init__()
+        self.view = view
+        self.axis: Axis = "step"
+        self.unit: XUnit = STEPS
+
+    # What a subclass fills.
+
+    def panels(self) -> Iterable[Widget]:
+        """The panels, in the order of the grid."""
+        return ()
+
+    def compose_head(self) -> ComposeResult:
+        """What stands between the first line and the panels."""
+        yield from ()
+
+    def show_scalars(self) -> None:
+        """New numbers: the charts."""
+
+    def show_tables(self) -> None:
+        """Once a second: whatever is read rather than watched."""
+
+    def show_events(self) -> None:
+        """Something rare happened."""
+
+    # Frame.
+
+    def compose(self) -> ComposeResult:
+        yield StatusLine()
+        yield from self.compose_head()
+        yield Starting(self.view)
+        with Container(id="panels"):
+            yield from self.panels()
+        yield NewestFinding()
+        yield Input(placeholder="layers whose name holds …", id="filter", compact=True)
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """The filter is shown when it is asked for."""
+        self.query_one("#filter").display = False
+        self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
+        for panel in self._layer_panels():
+            self.watch(panel, "worst_first", self._same_order, init=False)
+
+    def refresh_run(self, changed: Changed, *, tables: bool) -> None:
+        """Show what a poll brought."""
+        self._show_state()
+        if changed.scalars or changed.events:
+            self.unit = x_unit(self.axis, self.view)
+            self.show_scalars()
+        if changed.events:
+            self.query_one(NewestFinding).show(list(self.view.findings.values()))
+            self.show_events()
+        if tables:
+            self.show_tables()
+        if changed.log:
+            for log in self.query(LogView):
+                log.show(self.view.log, self.view.log_total, self.view.unfinished_line)
+
+    def refresh_everything(self) -> None:
+        """Show all that is known, as on the first frame."""
+        self.refresh_run(Changed(scalars=True, tensors=True, events=True, log=True, state=True), tables=True)
+
+    def _show_state(self) -> None:
+        view = self.view
+        self.query_one(StatusLine).show(view.state, status_fields(view))
+        nothing_yet = not view.history.names()
+        self.set_class(nothing_yet, "-nothing-yet")
+        self.set_class(view.state in ("failed", "lost"), "-broken")
+        self.set_class(any(finding.state != "cleared" for finding in view.findings.values()), "-findings")
+        self._show_keys()
+        if nothing_yet:
+            self.query_one(Starting).redraw()
+
+    def on_descendant_focus(self) -> None:
+        """The keys that matter depend on the panel."""
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        self.query_one(KeyLine).show(self.keys_now())
+
+    def keys_now(self) -> list[KeyWords]:
+        """The keys that matter now, the most important first."""
+        if self.query_one("#filter").has_focus:
+            return [("enter", "keep the filter"), ("esc", "show all layers")]
+        paused = self.view.state == "paused"
+        control = [("space", "resume" if paused else "pause"), ("s", "step"), ("q", "detach"), ("Q", "stop")]
+        keys = [("q", "quit")] if self.view.ended else control
+        if self.query_one("#panels").has_class("-maximised"):
+            keys = [*keys, ("esc", "all panels")]
+        return [*keys, ("?", "help"), *_panel_keys(self.focused), ("1–9", "panels"), ("z", "maximise")]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All charts of this screen."""
+        return list(self.query(Chart))
+
+    # Training.
+
+    def action_pause_or_resume(self) -> None:
+        """Pause, or go on."""
+        if not self._refused_as_ended():
+            self.view.send(Resume() if self.view.state == "paused" else Pause())
+            self._show_state()
+
+    def action_step_once(self) -> None:
+        """One step, then pause."""
+        if not self._refused_as_ended():
+            self.view.send(Step())
+            self._show_state()
+
+    def action_detach(self) -> None:
+        """Leave; the run goes on."""
+        self.app.exit()
+
+    def action_stop(self) -> None:
+        """Ask how to stop."""
+        if not self._refused_as_ended():
+            self.app.push_screen(ConfirmStop(self.view.name, self.view.step), self._stop)
+
+    def _stop(self, answer: Stop | None) -> None:
+        if answer is not None:
+            self.view.send(answer)
+            self._show_state()
+
+    def _refused_as_ended(self) -> bool:
+        if self.view.ended:
+            self.notify("This run has ended; there is nothing to control.", severity="warning", markup=False)
+        return self.view.ended
+
+    # Panels.
+
+    def action_panel(self, number: int) -> None:
+        """Go to a panel; the second time, or where the layout has no room for it, as large as it gets."""
+        if number > len(self.NUMBERED):
+            return
+        panel = self.query_one(f"#{self.NUMBERED[number - 1]}", Panel)
+        if panel.has_focus:
+            self.action_maximise()
+            return
+        if self.maximised_panel is not None or not panel.region:
+            self._maximise(panel)
+        panel.focus(scroll_visible=False)
+
+    def action_maximise(self) -> None:
+        """As large as it gets, or not."""
+        if self.maximised_panel is not None:
+            self._maximise(None)
+        elif isinstance(self.focused, Panel):
+            self._maximise(self.focused)
+
+    @property
+    def maximised_panel(self) -> Panel | None:
+        """The panel that fills the screen."""
+        return next(iter(self.query(".-maximum").results(Panel)), None)
+
+    def _maximise(self, panel: Panel | None) -> None:
+        with self.app.batch_update():
+            self.query(".-maximum").remove_class("-maximum")
+            self.query_one("#panels").set_class(panel is not None, "-maximised")
+            if panel is not None:
+                panel.add_class("-maximum")
+        self.call_after_refresh(self._focus_visible)
+        self._show_keys()
+
+    def _focus_visible(self) -> None:
+        """What has the focus must be seen."""
+        focused = self.focused
+        if self.NUMBERED and (focused is None or not focused.region):
+            self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
+
+    def action_back(self) -> None:
+        """Undo the last thing that narrows the view: filter, cursor, maximised panel, zoom."""
+        filter_box = self.query_one("#filter", Input)
+        if filter_box.display:
+            filter_box.value = ""
+            self._close_filter()
+        elif any(chart.cursor_step is not None for chart in self.charts):
+            self._move_all_cursors(None)
+        elif self.maximised_panel is not None:
+            self._maximise(None)
+        else:
+            self.action_whole()
+
+    # Charts: a key pressed elsewhere acts on the first one.
+
+    @property
+    def _chart(self) -> Chart:
+        return self.focused if isinstance(self.focused, Chart) else self.charts[0]
+
+    def action_cursor(self, direction: int) -> None:
+        """Move the cursor."""
+        self._chart.action_move_cursor(direction)
+
+    def action_pan(self, direction: int) -> None:
+        """Earlier or later steps."""
+        self._chart.action_pan(direction)
+
+    def action_zoom(self, direction: int) -> None:
+        """In or out."""
+        self._chart.action_zoom(0.5 if direction > 0 else 2.0)
+
+    def action_whole(self) -> None:
+        """The whole run."""
+        self._chart.action_whole_run()
+
+    def action_log_y(self) -> None:
+        """Logarithmic or linear."""
+        self._chart.action_toggle_log()
+
+    def action_smoothing(self) -> None:
+        """More or none."""
+        self._chart.action_smoothing()
+
+    def action_x_axis(self) -> None:
+        """By step, by epoch, by time."""
+        self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self.unit = x_unit(self.axis, self.view)
+        self.show_scalars()
+        self.notify(f"Along the axis: {self.axis}", timeout=2, markup=False)
+
+    @on(Chart.CursorMoved)
+    def _cursor_moved(self, event: Chart.CursorMoved) -> None:
+        self._move_all_cursors(event.step)
+
+    def _move_all_cursors(self, step: int | None) -> None:
+        for chart in self.charts:
+            chart.cursor_step = step
+
+    @on(Chart.RangeChanged)
+    def _range_changed(self, event: Chart.RangeChanged) -> None:
+        for chart in self.charts:
+            chart.x_range = event.x_range
+
+    @on(Findings.Jump)
+    def _jump(self, event: Findings.Jump) -> None:
+        for chart in self.charts:
+            chart.x_range = None
+        self._move_all_cursors(event.step)
+
+    # Layers.
+
+    def action_filter(self) -> None:
+        """Ask for a part of a name."""
+        filter_box = self.query_one("#filter", Input)
+        filter_box.display = True
+        filter_box.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        for panel in self._layer_panels():
+            panel.filter_text = event.value
+
+    @on(Input.Submitted, "#filter")
+    def _filter_kept(self) -> None:
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one("#filter").display = False
+        self.query_one("#gradients").focus(scroll_visible=False)
+
+    def action_worst_first(self) -> None:
+        """Worst first, or the model's order."""
+        for panel in self._layer_panels()[:1]:
+            panel.worst_first = not panel.worst_first
+
+    def _layer_panels(self) -> list[RowPanel]:
+        return list(self.query(RowPanel))
+
+    def _same_order(self, worst_first: bool) -> None:
+        for panel in self._layer_panels():
+            panel.worst_first = worst_first
+
+    @on(RowPanel.RowSelected)
+    def _same_row(self, event: RowPanel.RowSelected) -> None:
+        for panel in self._layer_panels():
+            panel.selected = event.name
+
+    # Help and trouble.
+
+    def action_help(self) -> None:
+        """All keys."""
+        from sgdb_tui.screens.help import Help  # imported on use: the first frame does not wait for it
+
+        panel = self.focused if isinstance(self.focused, Panel) else None
+        self.app.push_screen(Help(panel.panel_title if panel else "", panel.HELP if panel else ""))
+
+    @on(Panel.Failed)
+    def _panel_failed(self, event: Panel.Failed) -> None:
+        self.view.tell(f"The panel {event.panel.panel_title} failed and is off: {event.error}")
+
+
+def _panel_keys(focused: Widget | None) -> list[KeyWords]:
+    match focused:
+        case Chart():
+            return [("←→", "cursor"), ("+−", "zoom"), ("g", "log"), ("x", "axis"), ("m", "smoothing")]
+        case RowPanel():
+            return [("/", "filter"), ("w", "worst first"), ("↑↓", "rows")]
+        case Findings():
+            return [("enter", "show the step"), ("↑↓", "choose")]
+        case Panel():
+            return [("↑↓", "scroll")]
+    return []
