@@ -63,7 +63,7 @@ _LIGHT_HEAT = dict(
     zip(
         LEVELS,
         (
-            *("#00005f", "#005faf", "#5f87d7", "#87afff", "#afd7ff", "#dadada"),
+            *("#00005f", "#005faf", "#5f87d7", "#87afff", "#afd7ff", "#e4e4e4"),
             *("#ffd7af", "#ffaf5f", "#ff8700", "#af5f00", "#870000"),
         ),
         strict=True,

@@ -95,7 +95,8 @@ class Cells:
         """A row cut into runs of one look."""
         if not self.width:
             return []
-        inks, papers = self.inks[row], self.papers[row]
+        papers = self.papers[row]
+        inks = np.where(self.glyphs[row] == " ", 0, self.inks[row])  # the ink of a blank is not seen
         changes = np.flatnonzero((inks[1:] != inks[:-1]) | (papers[1:] != papers[:-1])) + 1
         text = self.line(row)
         starts = [0, *changes.tolist()]

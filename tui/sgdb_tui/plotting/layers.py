@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdb_tui.plotting.cells import Cells, Ink, Paper, role_ink
-from sgdb_tui.plotting.raster import braille, columns_of, dots_per_cell, extent, line_dots, stretched_extent
+from sgdb_tui.plotting.raster import (
+    NUM_DOTS,
+    braille,
+    braille_bits,
+    columns_of,
+    extent,
+    line_dots,
+    stretched_extent,
+)
 from sgdb_tui.plotting.scale import Scale, to_axis
 from sgdb_tui.plotting.series import Curve, Floats, MarkKind
 from sgdb_tui.plotting.smoothing import Smoothing, smoothed
@@ -50,9 +58,9 @@ def line_of(curve: Curve, log: bool, span: float, smoothing: Smoothing) -> Line:
 
 
 def paint_grid(cells: Cells, rows: Sequence[int], surface: Surface) -> None:
-    """Dots in the rows of the labels."""
-    for row in rows:
-        cells.glyphs[row, 3::6] = "·" if surface.unicode else "."
+    """Dots in the rows of the labels; ASCII dots would look like values."""
+    for row in rows if surface.unicode else ():
+        cells.glyphs[row, 3::6] = "·"
         cells.inks[row, 3::6] = Ink.GRID
 
 
@@ -128,10 +136,11 @@ def _fill_with_shade(cells: Cells, low: Counts, high: Counts, surface: Surface) 
 
 def paint_spikes(cells: Cells, curve: Curve, edges: Floats, scale: Scale, surface: Surface) -> None:
     """Arrows at the upper and lower edge where values lie outside the plot."""
-    fraction_low, fraction_high = scale.fraction(curve.low), scale.fraction(curve.high)
-    lows, highs = extent(curve.x, fraction_low, fraction_high, edges)
-    with np.errstate(invalid="ignore"):
-        over, under = highs > 1.0 + 1e-9, lows < -1e-9
+    low, high = scale.fraction(curve.low), scale.fraction(curve.high)
+    if not ((high > 1.0 + 1e-9) | (low < -1e-9)).any():
+        return
+    lows, highs = extent(curve.x, low, high, edges)
+    over, under = highs > 1.0 + 1e-9, lows < -1e-9
     cells.glyphs[0, over] = "▴" if surface.unicode else "^"
     cells.inks[0, over] = Ink.WARNING
     cells.glyphs[-1, under] = "▾" if surface.unicode else "v"
@@ -146,24 +155,33 @@ def paint_lines(cells: Cells, lines: Sequence[Line], scale: Scale, surface: Surf
     if not lines:
         return
     shape = (cells.height, cells.width)
-    most = np.zeros(shape, np.int64)
-    owner = np.zeros(shape, np.int64)
-    joined = np.zeros((cells.height * 4, cells.width * 2), np.bool_)
+    most = np.zeros(shape, np.uint8)
+    owner = np.zeros(shape, np.uint8)
+    joined = np.zeros(shape, np.uint8)
     for index, line in enumerate(lines):
         fraction = (line.y - scale.low) / (scale.high - scale.low)
-        dots = line_dots(line.curve.x, fraction, edges, cells.height * 4)
-        num_dots = dots_per_cell(dots)
-        wins = num_dots > most
-        owner[wins], most[wins] = index, num_dots[wins]
-        joined |= dots
-    drawn = most > 0
+        bits = braille_bits(line_dots(line.curve.x, fraction, edges, cells.height * 4))
+        wins = NUM_DOTS[bits] > most
+        owner[wins], most[wins] = index, NUM_DOTS[bits[wins]]
+        joined |= bits
+    drawn = joined > 0
+    _settle_edges(cells, drawn)
     inks = np.array([role_ink(line.curve.color) for line in lines], np.uint8)
     if surface.unicode:
-        cells.glyphs[drawn] = braille(joined).view("<U1")[drawn]
+        cells.glyphs[drawn] = braille(joined[drawn])
     else:
         cells.glyphs[drawn] = np.array([line.curve.label for line in lines])[owner[drawn]]
-    # an eighth block below a line would turn its paper round
     cells.inks[drawn] = inks[owner[drawn]]
+
+
+def _settle_edges(cells: Cells, drawn: NDArray[np.bool_]) -> None:
+    """A cell that shows dots has no room for an edge in eighths: its larger part takes the whole paper."""
+    codes = cells.glyphs.view(np.uint32)  # comparing strings would cost a tenth of the frame
+    upper_half = (codes >= ord("▅")) & (codes <= ord("█"))
+    band = drawn & upper_half & (cells.inks == Ink.BAND)
+    surface = drawn & upper_half & (cells.inks == Ink.SURFACE)
+    cells.papers[band] = Paper.BAND
+    cells.papers[surface] = Paper.SURFACE
 
 
 def paint_end_labels(cells: Cells, lines: Sequence[Line], scale: Scale, first: float, last: float) -> None:
@@ -183,9 +201,12 @@ def paint_end_labels(cells: Cells, lines: Sequence[Line], scale: Scale, first: f
 
 
 def paint_cursor(cells: Cells, column: int, surface: Surface) -> None:
-    """A vertical line that leaves the dots under it readable."""
-    blank = np.isin(cells.glyphs[:, column], [" ", "·", "░", "┊", "╌", ".", ":", "-", *EIGHTHS.tolist()])
-    cells.glyphs[blank, column] = "│" if surface.unicode else "|"
-    cells.inks[blank, column] = Ink.STRONG
+    """A column that leaves what is under it readable."""
     if surface.backgrounds:
         cells.papers[:, column] = Paper.CURSOR
+        edges = np.isin(cells.glyphs[:, column], EIGHTHS)
+        cells.glyphs[edges, column] = " "
+        return
+    blank = np.isin(cells.glyphs[:, column], list(" ·░┊╌.:-"))
+    cells.glyphs[blank, column] = "│" if surface.unicode else "|"
+    cells.inks[blank, column] = Ink.STRONG

@@ -31,6 +31,11 @@ def legend(
 
 def _field(curve: Curve, cursor: float | None, key: str | None) -> list[Run]:
     ink = role_ink(curve.color)
+    if curve.color == "planned" and cursor is None:
+        return [
+            Run(f"{key or curve.label} ", ink, Paper.SURFACE),
+            Run(f"{curve.name}  ", Ink.DIM, Paper.SURFACE),
+        ]
     value, spread = _now(curve) if cursor is None else _at(curve, cursor)
     value_ink = ink if value is None or np.isfinite(value) else Ink.ERROR
     text = "-" if value is None else number(value, 8)

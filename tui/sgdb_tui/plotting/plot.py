@@ -9,7 +9,7 @@ from sgdb_tui.plotting import layers
 from sgdb_tui.plotting.cells import Cells, Ink
 from sgdb_tui.plotting.layers import EVENT_LOOK, Line, Surface
 from sgdb_tui.plotting.raster import columns_of
-from sgdb_tui.plotting.scale import Scale, to_axis
+from sgdb_tui.plotting.scale import Scale
 from sgdb_tui.plotting.series import Floats, Mark, MarkKind
 from sgdb_tui.plotting.ticks import rows_of, y_ticks
 from sgdb_tui.plotting.x_axis import XUnit
@@ -33,36 +33,6 @@ class PlotView:
     unit: XUnit
     cursor: float | None
     surface: Surface
-
-
-def y_extent(
-    lines: Sequence[Line], levels: Sequence[float], log: bool, first: float, last: float
-) -> tuple[float, float]:
-    """What the y axis should hold, in axis space: lines whole, bands without their outermost hundredths.
-
-    One spike at the start would press all else flat; it is marked at the edge instead. NaN, NaN when empty.
-    """
-    lows: list[float] = []
-    highs: list[float] = []
-    for line in lines:
-        curve = line.curve
-        inside = (curve.x >= first) & (curve.x <= last)
-        _extend(lows, highs, line.y[inside], line.y[inside], 0.0)
-        _extend(lows, highs, to_axis(curve.low[inside], log), to_axis(curve.high[inside], log), 1.0)
-    if not lows:
-        return float("nan"), float("nan")
-    low, high = min(lows), max(highs)
-    reach = 2.0 if log else high - low
-    on_axis = to_axis(np.array(levels, np.float64), log)
-    near = [float(level) for level in on_axis if low - reach <= level <= high + reach]
-    return min([low, *near]), max([high, *near])
-
-
-def _extend(lows: list[float], highs: list[float], low: Floats, high: Floats, percent: float) -> None:
-    low, high = low[np.isfinite(low)], high[np.isfinite(high)]
-    if low.size and high.size:
-        lows.append(float(np.percentile(low, percent) if percent else low.min()))
-        highs.append(float(np.percentile(high, 100 - percent) if percent else high.max()))
 
 
 def plot_width(width: int) -> int:

@@ -8,7 +8,11 @@ from sgdb_tui.plotting.series import Floats
 Dots = NDArray[np.bool_]
 
 BRAILLE = 0x2800
-_DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
+_BIT_ORDER = [0, 2, 4, 1, 3, 5, 6, 7]
+"""Where the dot of each bit, from the lowest, stands in a cell read row by row."""
+
+NUM_DOTS = np.array([byte.bit_count() for byte in range(256)], np.uint8)
+"""Dots in a cell of these bits."""
 
 
 def extent(x: Floats, low: Floats, high: Floats, edges: Floats) -> tuple[Floats, Floats]:
@@ -54,18 +58,16 @@ def _rows(fraction: Floats, num_rows: int) -> NDArray[np.int64]:
     return np.clip((1.0 - fraction) * num_rows, 0, num_rows - 1).astype(np.int64)
 
 
-def braille(dots: Dots) -> NDArray[np.uint32]:
-    """Dots [4 h, 2 w] to code points [h, w]; an empty cell is U+2800."""
+def braille_bits(dots: Dots) -> NDArray[np.uint8]:
+    """Dots [4 h, 2 w] as the low byte of braille code points [h, w]; 0 for an empty cell."""
     height, width = dots.shape[0] // 4, dots.shape[1] // 2
-    grouped = dots.reshape(height, 4, width, 2)
-    bits = np.einsum("hawb,ab->hw", grouped.astype(np.uint32), _DOT_BITS)
-    return np.asarray(bits + BRAILLE, np.uint32)
+    cells = dots.reshape(height, 4, width, 2).transpose(0, 2, 1, 3).reshape(height, width, 8)
+    return np.packbits(cells[:, :, _BIT_ORDER], axis=2, bitorder="little")[:, :, 0]
 
 
-def dots_per_cell(dots: Dots) -> NDArray[np.int64]:
-    """Number of dots [h, w] in each cell of dots [4 h, 2 w]."""
-    height, width = dots.shape[0] // 4, dots.shape[1] // 2
-    return np.asarray(dots.reshape(height, 4, width, 2).sum(axis=(1, 3)))
+def braille(bits: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """Braille characters of bits."""
+    return (bits.astype(np.uint32) + BRAILLE).view("<U1")
 
 
 def columns_of(x: Floats, low: float, high: float, num_columns: int) -> NDArray[np.int64]:

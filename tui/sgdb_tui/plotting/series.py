@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sgdb_engine.recording.history import Bins
 
+from sgdb_engine.recording.history import Bins
 from sgdb_tui.plotting.cells import Role
 
 Floats = NDArray[np.float64]

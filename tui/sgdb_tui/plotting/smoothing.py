@@ -12,6 +12,8 @@ SHARE: dict[Smoothing, float] = {"off": 0.0, "light": 0.01, "strong": 0.05}
 """Time constant as a share of the visible x span: sparse curves stay as they are."""
 
 BLOCK = 64
+_LAGS = np.maximum(np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK)), -1)
+"""How far each value of a block lies behind each other one; -1: it lies ahead."""
 
 
 def smoothed(x: Floats, values: Floats, span: float, smoothing: Smoothing) -> Floats:
@@ -24,23 +26,21 @@ def smoothed(x: Floats, values: Floats, span: float, smoothing: Smoothing) -> Fl
         return values
     decay = float(np.exp(-spacing / time_constant))
     measured = np.isfinite(values)
-    sums = _decayed_sum(np.where(measured, values, 0.0), decay)
-    weights = _decayed_sum(measured.astype(np.float64), decay)
+    sums, weights = _decayed_sums(np.stack([np.where(measured, values, 0.0), measured]), decay)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(measured, sums / weights, np.nan)
 
 
-def _decayed_sum(values: Floats, decay: float) -> Floats:
-    """s[i] = values[i] + decay * s[i - 1], computed block by block."""
-    num_blocks = -(-values.size // BLOCK)
-    padded = np.zeros(num_blocks * BLOCK)
-    padded[: values.size] = values
-    lags = np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK))
-    kernel = np.where(lags >= 0, decay ** np.maximum(lags, 0), 0.0)
-    within = padded.reshape(num_blocks, BLOCK) @ kernel.T
-    carry, carries = 0.0, np.zeros(num_blocks)
+def _decayed_sums(values: Floats, decay: float) -> Floats:
+    """s[:, i] = values[:, i] + decay * s[:, i - 1] of values [rows, n], computed block by block."""
+    num_rows, num = values.shape
+    num_blocks = -(-num // BLOCK)
+    padded = np.zeros((num_rows, num_blocks * BLOCK))
+    padded[:, :num] = values
+    within = padded.reshape(num_rows, num_blocks, BLOCK) @ (decay**_LAGS * (_LAGS >= 0)).T
+    carry, carries = np.zeros(num_rows), np.zeros((num_rows, num_blocks, 1))
     for block in range(num_blocks):
-        carries[block] = carry
-        carry = within[block, -1] + carry * decay**BLOCK
-    tail = decay ** np.arange(1, BLOCK + 1)
-    return np.asarray((within + carries[:, None] * tail).reshape(-1)[: values.size])
+        carries[:, block, 0] = carry
+        carry = within[:, block, -1] + carry * decay**BLOCK
+    sums = within + carries * decay ** np.arange(1, BLOCK + 1)
+    return np.asarray(sums.reshape(num_rows, -1)[:, :num])

@@ -10,8 +10,10 @@ import numpy as np
 from sgdb_tui.formatting import count, number
 from sgdb_tui.plotting.scale import Scale
 
-MANTISSAS = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+MANTISSAS = ((1, 2, 3, 5, 7), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
 DECADES = (2, 3, 5, 10, 20, 50, 100)
+X_GAP = 4
+"""Blank columns between labels of the x axis."""
 SHORT_LOG_RANGE = 1.0
 """Below this many decades a log axis gets round linear ticks: there may be no power of ten in it."""
 
@@ -38,15 +40,16 @@ def y_ticks(scale: Scale, rows: int, gap: int = 2, width: int = 6) -> list[Tick]
     return _labelled(_thinned(finest, scale, rows, gap), width)
 
 
-def x_ticks(low: float, high: float, columns: int, label_width: int = 8) -> list[float]:
-    """Round places on a linear axis, at least a label apart."""
-    most = max(2, columns // max(1, label_width + 4))
+def x_ticks(low: float, high: float, columns: int) -> list[float]:
+    """Round places on a linear axis, at least the width of a label apart; the finest that fit."""
     if not (high > low and columns > 0):
         return [low]
     for values in _linear_candidates(low, high):
-        inside = [value for value in values if low <= value <= high]
-        if len(inside) <= most:
-            return inside or [low]
+        if len(values) < 2:
+            return values or [low]
+        width = max(len(count(value, 7)) for value in (values[0], values[-1]))
+        if (values[1] - values[0]) / (high - low) * columns >= width + X_GAP:
+            return values
     return [low]
 
 
@@ -121,8 +124,8 @@ def _labelled(values: list[float], width: int) -> list[Tick]:
     small, large = min(abs(v) for v in values if v or len(values) == 1), max(abs(v) for v in values)
     decimals = decimals_of(values)
     common = [f"{value:.{decimals}f}" for value in values]
-    even = large < 1e5 and max(map(len, common)) <= width and (decimals <= 4)
-    spread = small > 0 and large / small >= 20 and decimals > 0
+    even = 1e-3 <= large < 1e5 and max(map(len, common)) <= width and decimals <= 4
+    spread = small > 0 and large / small >= 5 and decimals > 0
     if even and not spread:
         return [Tick(value, label) for value, label in zip(values, common, strict=True)]
     return [Tick(value, _short(value, width)) for value in values]

@@ -12,11 +12,12 @@ from textual.reactive import reactive
 from sgdb_tui.plotting import legend
 from sgdb_tui.plotting.cells import Cells, Ink, Run
 from sgdb_tui.plotting.layers import Surface, line_of
-from sgdb_tui.plotting.plot import PlotView, draw_plot, plot_width, y_extent
+from sgdb_tui.plotting.plot import PlotView, draw_plot, plot_width
 from sgdb_tui.plotting.scale import Scale, fitted, snapped_end
 from sgdb_tui.plotting.series import Curve, Mark
 from sgdb_tui.plotting.smoothing import Smoothing
 from sgdb_tui.plotting.x_axis import STEPS, XUnit
+from sgdb_tui.plotting.y_range import y_extent
 from sgdb_tui.widgets.panel import Panel
 
 SMOOTHINGS: tuple[Smoothing, ...] = ("light", "strong", "off")
@@ -144,7 +145,9 @@ Left and right move the cursor, escape hides it; shift with them pans; `+` `-` z
     def title_runs(self, width: int) -> list[Run]:
         """Legend with the values at the cursor, or the present ones."""
         cursor = self._cursor_x()
-        hints = ["log" if self.log_y and self._log_possible() else ""]
+        if not self._has_values():
+            return []
+        hints = ["log" if self._log_possible() else ""]
         if cursor is not None:
             hints.append(f"{self.x_unit.name} {self.x_unit.label(cursor)}")
         key = ("━" if self.palette.unicode else None) if self.palette.colored else None

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sgdb_engine.recording.history import Heat
 from textual.reactive import reactive
 
+from sgdb_engine.recording.history import Heat
 from sgdb_tui.formatting import number
 from sgdb_tui.plotting import heat as maths
 from sgdb_tui.plotting.cells import Cells, Ink, Paper, Run

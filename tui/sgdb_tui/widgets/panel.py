@@ -44,18 +44,21 @@ class Panel(Widget, can_focus=True):
         self.set_reactive(Panel.panel_title, title)
         self._strips: list[Strip] = []
         self._drawn_for: object = None
+        self._styles = _StyleCache(
+            choose_palette(dark=True, sixteen=False, no_color=False, ascii_only=False), Style.null()
+        )
         self._error = ""
 
     # What a subclass draws.
 
-    def title_runs(self, width: int) -> list[Run]:  # noqa: ARG002 - for subclasses
+    def title_runs(self, width: int) -> list[Run]:
         """What stands behind the title: legend, values, ranges."""
         return []
 
     def prepare(self, width: int, height: int) -> None:
         """Compute the body once a frame, before its lines are drawn."""
 
-    def draw_body_line(self, y: int) -> list[Run]:  # noqa: ARG002 - for subclasses
+    def draw_body_line(self, y: int) -> list[Run]:
         """Line `y` of the body, of `body_width` columns."""
         return []
 
@@ -102,7 +105,7 @@ class Panel(Widget, can_focus=True):
     def draw_line(self, y: int) -> Strip:
         """One line of the panel, as wide as the panel."""
         runs = self._title_line() if y == 0 else self.draw_body_line(y - 1)
-        bar = "▌" if self.palette.unicode else "|"
+        bar = "▌" if self._styles.palette.unicode else "|"
         return self._strip([Run(bar if self.has_focus else " ", Ink.FOCUS, Paper.SURFACE), *runs])
 
     def watch_panel_title(self) -> None:
@@ -115,10 +118,11 @@ class Panel(Widget, can_focus=True):
         self.redraw()
 
     def _look(self) -> object:
-        return (self.size, self.palette, self.has_focus, self.rich_style)
+        return (self.size, self.palette, self.has_focus, self.app.theme)
 
     def _draw_all(self) -> list[Strip]:
         self._drawn_for = self._look()
+        self._styles = _StyleCache(self.palette, self.rich_style)
         try:
             self.prepare(self.body_width, self.body_height)
             strips = [self.draw_line(y) for y in range(self.size.height)]
@@ -147,7 +151,19 @@ class Panel(Widget, can_focus=True):
         return [Run(title, Ink.STRONG, Paper.SURFACE), Run(" ", Ink.DIM, Paper.SURFACE), *rest]
 
     def _strip(self, runs: Iterable[Run]) -> Strip:
-        base = self.rich_style
-        palette = self.palette
-        segments = [Segment(run.text, base + palette.style(run.ink, run.paper)) for run in runs if run.text]
-        return Strip(segments).adjust_cell_length(self.size.width, Style(bgcolor=base.bgcolor))
+        styles = self._styles
+        segments = [Segment(text, styles[ink, paper]) for text, ink, paper in runs if text]
+        return Strip(segments).adjust_cell_length(self.size.width, styles.base)
+
+
+class _StyleCache(dict[tuple[int, int], Style]):
+    """Styles of (ink, paper) on a widget's own background, each put together once a frame."""
+
+    def __init__(self, palette: Palette, base: Style) -> None:
+        super().__init__()
+        self.palette = palette
+        self.base = base
+
+    def __missing__(self, look: tuple[int, int]) -> Style:
+        style = self[look] = self.base + self.palette.style(*look)
+        return style

@@ -44,11 +44,10 @@ Up and down move the row cursor, `w` sorts the most unusual first or in the mode
         shown, axis = self._rows[row], self._axis
         if axis is None:
             return []
-        values = [shown.low, shown.high] if width >= NARROWEST_WITH_VALUES else []
+        values = [] if shown.nonfinite or width < NARROWEST_WITH_VALUES else [shown.low, shown.high]
         text = "".join(" " + number(value, VALUE_WIDTH).rjust(VALUE_WIDTH) for value in values)
         bar = draw_bar(shown, axis, width - len(text), unicode=self.palette.unicode)
-        ink = Ink.ERROR if shown.nonfinite else Ink.DIM
-        return [*(bar.runs(0) if bar.width else []), Run(text, ink, Paper.SURFACE)]
+        return [*(bar.runs(0) if bar.width else []), Run(text, Ink.DIM, Paper.SURFACE)]
 
     def key_runs(self) -> list[Run]:
         """What the signs mean."""

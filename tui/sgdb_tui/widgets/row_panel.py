@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
 from sgdb_engine.text import clean
-from sgdb_tui.formatting import fit_end
+from sgdb_tui.formatting import fit_names
 from sgdb_tui.plotting.cells import Ink, Paper, Run
 from sgdb_tui.plotting.heat import worst_first
 from sgdb_tui.plotting.series import Floats
@@ -52,7 +53,7 @@ class RowPanel(Panel):
     def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(title, id=id, classes=classes)
         self._names: tuple[str, ...] = ()
-        self._scores: Floats | None = None
+        self._labels: list[str] = []
         self._ranking: list[int] = []
         self._top = 0
 
@@ -61,10 +62,9 @@ class RowPanel(Panel):
         if tuple(names) != self._names:
             self._ranking = []
         self._names = tuple(names)
-        self._scores = scores
         self._ranking = worst_first(scores, self._ranking)
 
-    def row_runs(self, row: int, width: int) -> list[Run]:  # noqa: ARG002 - for subclasses
+    def row_runs(self, row: int, width: int) -> list[Run]:
         """What stands right of the name of a row (index in the model's order)."""
         return []
 
@@ -76,16 +76,17 @@ class RowPanel(Panel):
 
     @property
     def name_width(self) -> int:
-        """Columns of the names: what they need, at most a third."""
-        longest = max((len(name) for name in self._names), default=0)
-        return min(longest, max(4, self.body_width // 3))
+        """Columns of the names: what they need when cut to a third."""
+        return max((cell_len(label) for label in self._labels), default=0)
 
     def row_width(self) -> int:
         """Columns right of the name."""
         return max(0, self.body_width - self.name_width - 1)
 
-    def prepare(self, width: int, height: int) -> None:  # noqa: ARG002 - the rows need no width
-        """Keep the selected row in sight."""
+    def prepare(self, width: int, height: int) -> None:
+        """Cut the names; keep the selected row in sight."""
+        names = [clean(name) for name in self._names]
+        self._labels = fit_names(names, max(4, self.body_width // 3), "…" if self.palette.unicode else "~")
         rows = self.visible_rows()
         place = self._place(rows)
         if place is not None and self.has_focus:
@@ -103,8 +104,7 @@ class RowPanel(Panel):
         if self._top + y >= len(rows):
             return []
         row = rows[self._top + y]
-        ellipsis = "…" if self.palette.unicode else "~"
-        name = fit_end(clean(self._names[row]), self.name_width, ellipsis).ljust(self.name_width)
+        name = set_cell_size(self._labels[row], self.name_width)
         if not (self.has_focus and self._names[row] == self.selected):
             ink, paper = Ink.TEXT, Paper.SURFACE
         else:
