@@ -33,8 +33,12 @@ def decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if not any(key.startswith("$") for key in tree):
         return {key: decode(value, tensors) for key, value in tree.items()}
     match tree:
+        case {"$tensor": name, "complex": True}:
+            return torch.view_as_complex(
+                tensors[name].clone()
+            )  # in the file its parts are aligned, not the pair
         case {"$tensor": name}:
-            return torch.view_as_complex(tensors[name]) if tree.get("complex") else tensors[name]
+            return tensors[name]
         case {"$float": text}:
             return float(text)
         case {"$tuple": values}:

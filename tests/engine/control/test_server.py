@@ -197,9 +197,11 @@ def test_among_too_many_connections_the_one_silent_longest_makes_room(
     waiting = connect()
     waiting.sendall(b'{"id":9,"command":{"type":"pause"}}\n')
     assert ping(server)
+    silent = connect()
     for _ in range(2 * server_module.MAX_CLIENTS):
         connect()
         assert ping(server)
+    assert silent.recv(1) == b""
     engine.held[0].set_result(Outcome(3, "paused"))
     assert read_reply(waiting)["step"] == 3, "who waits for an answer is kept"
 
@@ -277,28 +279,28 @@ def test_a_folder_that_others_can_enter_is_refused(folder: Path, engine: Engine)
         ControlServer(folder / "s", engine.submit)
 
 
-def test_a_forked_child_does_not_keep_the_socket_open_nor_remove_it(folder: Path, engine: Engine) -> None:
-    server = ControlServer(folder / "s", engine.submit)
-    go_on, done = os.pipe()
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_neither_keeps_the_sockets_open_nor_removes_the_file(
+    server: ControlServer, connect: Connect, folder: Path
+) -> None:
+    connection = connect()
+    connection.sendall(PING)
+    assert read_reply(connection)["ok"]
+    os.link(server.path, folder / "other name")  # the first goes when the server closes
+    end_of_parent, end_of_child = socket.socketpair()
     child = os.fork()
     if child == 0:
         server.close()
-        os.close(done)
-        os.read(go_on, 1)
+        end_of_parent.close()
+        end_of_child.recv(1)
         os._exit(0)
-    try:
+    with end_of_parent, end_of_child:
         assert ping(server)
-        server._closing.set()  # as a kill would: the file stays
-        server._wake()
-        server._thread.join()
-        late = socket.socket(socket.AF_UNIX)
-        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
-            late.connect(str(server.path))
-        late.close()
-    finally:
-        os.close(done)
-        os.close(go_on)
-        assert os.waitpid(child, 0)[1] == 0
+        server.close()
+        assert connection.recv(1) == b""
+        with socket.socket(socket.AF_UNIX) as late, pytest.raises(ConnectionRefusedError):
+            late.connect(str(folder / "other name"))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
