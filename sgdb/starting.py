@@ -139,7 +139,7 @@ def _show(folder: Path, look: Look, engine: "subprocess.Popen[bytes] | None") ->
     from sgdb_tui.app import watch
 
     outcome = watch(folder, ascii=look.ascii, theme=look.theme)
-    if outcome.exit_code is not None:  # the dashboard itself was ended, not the run
+    if outcome.exit_code:  # the dashboard itself was ended, not the run
         return outcome.exit_code
     if engine is not None:
         engine.poll()
