@@ -52,12 +52,15 @@ class Backlog:
             return
         if self.problem and not at_once and time.monotonic() < self._retry_at:
             return
-        try:
-            self._write_lines()
-            self._write_records()
-            self.problem = ""
-        except OSError as error:
-            self._tell(error)
+        failures = []
+        for write in (self._write_lines, self._write_records):
+            try:
+                write()
+            except OSError as error:
+                failures.append(error)
+        self.problem = ""
+        for failure in failures:
+            self._tell(failure)
 
     def sync(self) -> None:
         """Waits until what was written is on the disk."""
