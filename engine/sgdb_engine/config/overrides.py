@@ -6,7 +6,7 @@ from typing import Any
 
 from sgdb_engine.config.wording import show
 
-KEY = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")
+KEY = re.compile(r"^[A-Za-z_]\w*(\.\w+)*$")
 
 
 def option_value(text: str) -> Any:

@@ -6,12 +6,24 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from sgdb_engine.config import records
 from sgdb_engine.config.records import Section
 from sgdb_engine.config.wording import expected, hint, listed, nearest, show
 
 S = TypeVar("S", bound=Section)
 
-SECTIONS = ("run", "data", "model", "loss", "optimizer", "schedule", "train", "observe", "check")
+RECORDS: dict[str, tuple[type[Section], ...]] = {
+    "run": (records.RunSection,),
+    "data": (*records.DATASETS.values(), records.OwnData),
+    "model": (*records.MODELS.values(), records.OwnModel),
+    "loss": (records.LossTerm,),
+    "optimizer": tuple(records.OPTIMIZERS.values()),
+    "schedule": tuple(records.SCHEDULES.values()),
+    "train": (records.TrainSection,),
+    "observe": (records.ObserveSection,),
+    "check": (records.CheckSection,),
+}
+"""Each section of a config and the records that it can become."""
 
 
 class Reading:
@@ -68,9 +80,8 @@ class Reading:
         if owners:
             self.problem(key, f"is a key of {listed(owners)} only", value)
             return
-        known = f"known here are {listed(fields)}." if len(fields) <= 8 else ""
-        suggestion = nearest(name, fields)
-        self.problem(key, f"unknown key; {known}{suggestion}".rstrip("; "), value)
+        known = f"; known here are {listed(fields)}." if len(fields) <= 8 else "."
+        self.problem(key, f"unknown key{known}{nearest(name, fields) or elsewhere(name)}", value)
 
 
 def _stand_in(kind: type[S], values: Mapping[str, Any] | None = None) -> S:
@@ -83,8 +94,15 @@ def _stand_in(kind: type[S], values: Mapping[str, Any] | None = None) -> S:
     return kind(**given)
 
 
+def elsewhere(name: str) -> str:
+    """Where a key of this name belongs, if there is one section for it."""
+    homes = [home for home, kinds in RECORDS.items() if any(name in kind.__struct_fields__ for kind in kinds)]
+    return f" {name} is a key of [{homes[0]}]." if len(homes) == 1 else ""
+
+
 def unknown_tables(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Top-level keys that are no section, each with what to say."""
     for key in raw:
-        if key not in SECTIONS:
-            yield key, f"unknown section; there are {listed(SECTIONS)}.{nearest(key, SECTIONS)}"
+        if key not in RECORDS:
+            close = nearest(key, RECORDS) or elsewhere(key)
+            yield key, f"unknown section; there are {listed(RECORDS)}.{close}"

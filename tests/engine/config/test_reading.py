@@ -113,6 +113,7 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
         ("[train]", "[run]\nseed = -1\n[train]", "run.seed = -1: must be a whole number, at least 0"),
         ("[train]", "[check]\noverfit = { step = 3 }\n[train]", "check.overfit.step = 3: unknown key"),
         ("[train]", '[schedule]\nname = "step"\n[train]', "schedule.every: missing; must be a whole number"),
+        ("epochs = 2", "epochs = 2\nwarmup_steps = 5", "warmup_steps is a key of [schedule]."),
         ("[train]", "[scheduler]\n[train]", "Did you mean 'schedule'?"),
     ],
 )  # fmt: skip
