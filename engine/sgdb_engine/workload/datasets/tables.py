@@ -84,10 +84,10 @@ def from_npz(wanted: Wanted[FileData]) -> Examples:
     """The arrays x and y of an npz file; nothing pickled is read."""
     path = located(wanted.folder, wanted.section.path)
     try:
-        arrays = np.load(path, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: a single array; an npz file with the arrays x and y is needed")
-        with arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: a single array; an npz file with the arrays x and y is needed")
             if missing := {"x", "y"} - set(arrays.files):
                 there = ", ".join(arrays.files) or "none"
                 raise DataError(f"{path}: no array named {' nor '.join(sorted(missing))}; there are: {there}")
