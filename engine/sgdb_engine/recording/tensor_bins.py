@@ -117,8 +117,9 @@ class TensorBins:
             kept = _halved(kept)
         columns = list(kept.values())
         edges = [b.first for b in columns] + [b.last + 1 for b in columns[-1:]]
-        values = np.array([b.largest[places] for b in columns], np.float32).reshape(-1, len(places))
-        nonfinite = np.array([b.nonfinite[places] for b in columns], np.bool_).reshape(-1, len(places))
+        shape = len(columns), len(places)
+        values = np.array([b.largest[places] for b in columns], np.float32).reshape(shape)
+        nonfinite = np.array([b.nonfinite[places] for b in columns], np.bool_).reshape(shape)
         return Heat(np.array(edges, np.float64), values.T, nonfinite.T)
 
     def _places(self, stat: str) -> IndexArray:
