@@ -1,1 +1,30 @@
-"""The front door: public names and the command line."""
+"""The front door: public names, loaded when they are first used."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgdb.python import open_config as open_config
+    from sgdb_engine.config import RunConfig as RunConfig
+    from sgdb_engine.config import load_config as load_config
+    from sgdb_engine.errors import SgdbError as SgdbError
+    from sgdb_engine.session import Engine as Engine
+    from sgdb_engine.workload import Workload as Workload
+
+__version__ = version("sgdb")
+_HOMES = {
+    "Engine": "sgdb_engine.session",
+    "RunConfig": "sgdb_engine.config",
+    "SgdbError": "sgdb_engine.errors",
+    "Workload": "sgdb_engine.workload",
+    "load_config": "sgdb_engine.config",
+    "open_config": "sgdb.python",
+}
+__all__ = ["Engine", "RunConfig", "SgdbError", "Workload", "__version__", "load_config", "open_config"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sgdb' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -153,7 +153,7 @@ def _farewell(folder: Path) -> int:
         raise SgdbError(clean_lines(status.message))
     name = clean(folder.name)
     if status.exit_code is None and run_folder.is_alive(status):
-        click.echo(f"{name} goes on (step {status.step}). Come back with: {attach_command(folder)}")
+        click.echo(f"{name} goes on. Come back with: {attach_command(folder)}")
         return 0
     click.echo(
         f"{name} {status.state} at step {status.step}. Look at it again with: {attach_command(folder)}"

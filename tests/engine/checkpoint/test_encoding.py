@@ -85,6 +85,12 @@ def test_tied_weights_are_saved_once_and_come_back_tied(tmp_path: Path) -> None:
     assert (path / "tensors.safetensors").stat().st_size < 2.1 * 40_000
 
 
+def test_different_views_of_one_memory_are_kept_apart(tmp_path: Path) -> None:
+    square, pairs = torch.randn(4, 4), torch.randn(4, dtype=torch.complex64)
+    views = [square, square.T, square[:2], square[2:], square.view(torch.int32), pairs, pairs.conj()]
+    assert same(there_and_back(tmp_path, views), views)
+
+
 def test_a_loaded_tensor_can_be_changed_without_changing_the_file(tmp_path: Path) -> None:
     there_and_back(tmp_path, torch.zeros(10)).add_(1)
     assert torch.equal(load_checkpoint(tmp_path).state["it"], torch.zeros(10))

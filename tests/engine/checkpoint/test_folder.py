@@ -236,19 +236,23 @@ def test_only_the_owner_can_read_a_checkpoint(tmp_path: Path) -> None:
     assert {file.name: file.stat().st_mode & 0o777 for file in path.iterdir()} == dict.fromkeys(FILES, 0o600)
 
 
-def test_a_planted_link_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "target"
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_planted_link_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[Path, Path], None]
+) -> None:
+    folder, target = tmp_path / "c", tmp_path / "target"
+    folder.mkdir()
+    target.write_text("precious")
+
+    def plant(_: int, name: str) -> None:
+        if name == "open":  # the folder is made, its first file is not
+            link(target, next(folder.iterdir()) / "tensors.safetensors")
+
     with monkeypatch.context() as patch:
-
-        def plant(number: int, name: str) -> None:
-            if name == "open":  # the folder is made, its first file is not
-                (next((tmp_path / "c").iterdir()) / "tensors.safetensors").symlink_to(target)
-
-        (tmp_path / "c").mkdir()
         before_each_operation(patch, plant)
-        with pytest.raises(CheckpointError):
-            save_checkpoint(tmp_path / "c", 1, state(1))
-    assert not target.exists()
+        with pytest.raises(CheckpointError, match="File exists"):
+            save_checkpoint(folder, 1, state(1))
+    assert target.read_text() == "precious"
 
 
 def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_before_the_first_step_too(tmp_path: Path) -> None:
 
 
 def test_one_checkpoint_can_be_restored_many_times(tmp_path: Path) -> None:
-    training = Training(make_schedule=SCHEDULES["milestones"])
+    training = Training(make_schedule=Remembering)
     training.step()
     save_checkpoint(tmp_path, 1, training.capture())
     state = load_checkpoint(tmp_path).state
@@ -163,6 +163,36 @@ def test_one_checkpoint_can_be_restored_many_times(tmp_path: Path) -> None:
         training.restore(state)
         runs.append(training.numbers())
     assert runs[0] == runs[1] == runs[2]
+
+
+class Remembering(lr_scheduler.LRScheduler):
+    """A schedule that depends on a list which it changes in place."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.seen: list[float] = []
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        self.seen.append(0.01)
+        return [base / len(self.seen) for base in self.base_lrs]
+
+
+def test_a_module_is_told_the_version_of_its_state(tmp_path: Path) -> None:
+    class Versioned(nn.Linear):
+        _version = 3
+        told: int | None = None
+
+        def _load_from_state_dict(
+            self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
+        ) -> None:
+            self.told = local_metadata.get("version")
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    training = Training()
+    training.model.head = Versioned(16, 8)
+    save_checkpoint(tmp_path, 0, training.capture())
+    training.restore(load_checkpoint(tmp_path).state)
+    assert training.model.head.told == 3
 
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
