@@ -1,5 +1,7 @@
 """Ticks: round, apart, at least two."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def check_ticks(scale: Scale, rows: int) -> None:
     assert len(ticks) >= 2
     assert values == sorted(values)
     assert all(low <= value <= high for value in values)
-    assert all(below - above >= 2 for below, above in zip(places, places[1:], strict=False))
+    assert all(below - above >= 2 for below, above in pairwise(places))
     assert all(0 < len(tick.label) <= 6 for tick in ticks)
 
 
@@ -64,7 +66,7 @@ def test_log_ticks_follow_1_2_5_and_short_ranges_are_linear(
 def test_labels_of_the_x_axis_do_not_touch(first: int, span: int, columns: int) -> None:
     places = x_ticks(first, first + span, columns)
     assert all(first <= place <= first + span for place in places)
-    gaps = [(b - a) / span * columns for a, b in zip(places, places[1:], strict=False)]
+    gaps = [(b - a) / span * columns for a, b in pairwise(places)]
     assert all(gap >= 5 for gap in gaps)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from sgdb_tui.plotting.cells import Cells, Ink, Paper, role_ink
 from sgdb_tui.plotting.raster import (
@@ -42,6 +43,12 @@ class Line:
     curve: Curve
     y: Floats
     """Smoothed mean in axis space, NaN where nothing can be drawn, shape [n]."""
+
+    @property
+    def letter(self) -> str:
+        """The curve's letter; what would not take exactly one cell becomes a question mark."""
+        letter = self.curve.label[:1]
+        return letter if letter.isprintable() and cell_len(letter) == 1 else "?"
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def paint_band(cells: Cells, curve: Curve, edges: Floats, scale: Scale, surface:
     low = np.where(spread, curve.low, np.nan)
     high = np.where(spread, curve.high, np.nan)
     if scale.log:  # a range that reaches zero reaches the lower end of a log axis
-        low = np.where(spread, np.maximum(low, 10.0**scale.low), np.nan)
+        low = np.where(spread, np.maximum(low, scale.value_range[0]), np.nan)
     lows, highs = stretched_extent(curve.x, scale.fraction(low), scale.fraction(high), edges)
     visible = np.isfinite(lows) & np.isfinite(highs)
     rows = cells.height
@@ -170,7 +177,7 @@ def paint_lines(cells: Cells, lines: Sequence[Line], scale: Scale, surface: Surf
     if surface.unicode:
         cells.glyphs[drawn] = braille(joined[drawn])
     else:
-        cells.glyphs[drawn] = np.array([line.curve.label for line in lines])[owner[drawn]]
+        cells.glyphs[drawn] = np.array([line.letter for line in lines])[owner[drawn]]
     cells.inks[drawn] = inks[owner[drawn]]
 
 
@@ -197,7 +204,7 @@ def paint_end_labels(cells: Cells, lines: Sequence[Line], scale: Scale, first: f
         free = [place for place in (row, row - 1, row + 1, row - 2, row + 2) if (place, column) not in taken]
         row = next((place for place in free if 0 <= place < cells.height), row)
         taken.add((row, column))
-        cells.write(row, column, line.curve.label, role_ink(line.curve.color))
+        cells.write(row, column, line.letter, role_ink(line.curve.color))
 
 
 def paint_cursor(cells: Cells, column: int, surface: Surface) -> None:

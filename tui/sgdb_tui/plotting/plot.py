@@ -76,9 +76,9 @@ def _paint_area(area: Cells, view: PlotView, rows: Sequence[int]) -> None:
     for line in view.lines:
         layers.paint_band(area, line.curve, dot_edges[::2], scale, surface)
     layers.paint_levels(area, view.levels, scale, surface)
+    layers.paint_lines(area, view.lines, scale, surface, dot_edges)
     for line in view.lines:
         layers.paint_spikes(area, line.curve, dot_edges[::2], scale, surface)
-    layers.paint_lines(area, view.lines, scale, surface, dot_edges)
     layers.paint_end_labels(area, view.lines, scale, view.first, view.last)
     if view.cursor is not None:
         column = int(columns_of(np.array([view.cursor]), view.first, view.last, area.width)[0])
@@ -135,8 +135,8 @@ def _paint_x_labels(whole: Cells, view: PlotView, left: int, columns: int) -> No
     for x in view.unit.ticks(view.first, view.last, columns):
         column = int(columns_of(np.array([x]), view.first, view.last, columns)[0])
         label = view.unit.label(x)
-        start = max(left + column - len(label) // 2, left if left else 0)
-        if column < 0 or start < end or start + len(label) > whole.width:
+        start = min(max(left + column - len(label) // 2, left), whole.width - len(label))
+        if column < 0 or start < end:
             continue
         whole.write(whole.height - 1, start, label, Ink.DIM)
         end = start + len(label) + 1

@@ -9,6 +9,8 @@ from sgdb_tui.plotting.series import Floats
 
 SMALLEST_SPAN = 1e-9
 """Relative span below which an axis is widened: finer than that, float64 labels lose their meaning."""
+SMALLEST_EXPONENT, LARGEST_EXPONENT = -307.0, 308.0
+"""What float64 can hold: the margin of an axis must not lead out of it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Scale:
     @property
     def value_range(self) -> tuple[float, float]:
         """Both ends as values."""
-        return (10.0**self.low, 10.0**self.high) if self.log else (self.low, self.high)
+        if not self.log:
+            return self.low, self.high
+        return 10.0 ** max(self.low, SMALLEST_EXPONENT), 10.0 ** min(self.high, LARGEST_EXPONENT)
 
 
 def to_axis(values: Floats, log: bool) -> Floats:

@@ -152,7 +152,12 @@ class Panel(Widget, can_focus=True):
 
     def _strip(self, runs: Iterable[Run]) -> Strip:
         styles = self._styles
-        segments = [Segment(text, styles[ink, paper]) for text, ink, paper in runs if text]
+        segments = [
+            # the last gate before the terminal: whatever came this far unclean is cleaned here
+            Segment(text if text.isprintable() else clean(text), styles[ink, paper])
+            for text, ink, paper in runs
+            if text
+        ]
         return Strip(segments).adjust_cell_length(self.size.width, styles.base)
 
 

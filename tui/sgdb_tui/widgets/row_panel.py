@@ -142,8 +142,10 @@ class RowPanel(Panel):
         if not rows:
             return
         place = self._place(rows)
-        target = self._top if place is None else min(max(place + distance, 0), len(rows) - 1)
-        self._select(self._names[rows[target]])
+        if place is None and abs(distance) == 1:  # the first press shows the cursor
+            place, distance = self._top, 0
+        start = self._top if place is None else place
+        self._select(self._names[rows[min(max(start + distance, 0), len(rows) - 1)]])
 
     def action_move_page(self, direction: int) -> None:
         """Move the row cursor by a screenful."""
