@@ -1,7 +1,6 @@
 """The front door: public names, loaded when they are first used."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +11,8 @@ if TYPE_CHECKING:
     from sgdb_engine.session import Engine as Engine
     from sgdb_engine.workload import Workload as Workload
 
-__version__ = version("sgdb")
+    __version__: str
+
 _HOMES = {
     "Engine": "sgdb_engine.session",
     "RunConfig": "sgdb_engine.config",
@@ -25,6 +25,10 @@ __all__ = ["Engine", "RunConfig", "SgdbError", "Workload", "__version__", "load_
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sgdb")
     if name not in _HOMES:
         raise AttributeError(f"module 'sgdb' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
