@@ -1,5 +1,6 @@
 """Which process this is, and whether one named earlier still runs: host, boot, pid and start time."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -24,7 +25,12 @@ def host_name() -> str:
 
 def own_start_time() -> float:
     """When this process began, in seconds since the epoch, for RunStatus.start_time."""
-    return float(psutil.Process().create_time())
+    return start_time_of(os.getpid())
+
+
+def start_time_of(pid: int) -> float:
+    """When that process began, in seconds since the epoch; it must not have been waited for yet."""
+    return float(psutil.Process(pid).create_time())
 
 
 def still_runs(host: str, boot: str, pid: int, start_time: float) -> bool:

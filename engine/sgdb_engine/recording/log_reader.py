@@ -1,35 +1,13 @@
-"""The metric log as a reader sees it: follows the segments, passes over damage, counts what is missing."""
+"""The metric log as a reader sees it: follows the segments, a bounded part at a time."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sgdb_engine.recording.decoder import Decoded, Decoder
 from sgdb_engine.recording.files import open_regular
-from sgdb_engine.recording.frames import MAX_FRAME, Frame, scan
-from sgdb_engine.recording.payloads import (
-    GAP,
-    MAX_COLUMNS,
-    REWIND,
-    SCALARS,
-    SCHEMA,
-    TENSORS,
-    Gap,
-    Rewind,
-    ScalarRows,
-    SchemaKind,
-    TensorRow,
-    decode_gap,
-    decode_rewind,
-    decode_scalars,
-    decode_schema,
-    decode_tensors,
-    schema_id_of,
-)
+from sgdb_engine.recording.frames import MAX_FRAME, scan
 from sgdb_engine.recording.segments import segment_numbers, segment_path
-from sgdb_engine.text import clean
-
-Decoded = ScalarRows | TensorRow | Gap | Rewind
-_KNOWN_KINDS = (SCALARS, TENSORS, GAP, REWIND)
 
 
 class LogPart(NamedTuple):
@@ -42,14 +20,13 @@ class LogPart(NamedTuple):
 
 
 class LogReader:
-    """Follows the segments of one run folder, a bounded part at each poll. No error on damage."""
+    """Follows the segments of one run folder. No error on damage, no link followed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = -1
         self._offset = 0
-        self._next_seq = 0
-        self._schemas = _Schemas()
+        self._decoder = Decoder()
 
     def poll(self, max_bytes: int) -> LogPart:
         """The records that follow."""
@@ -67,8 +44,9 @@ class LogReader:
         self._offset += found.consumed
         if at_end and later:
             self._number, self._offset = later[0], 0
-        records, missing = self._decode(found.frames)
-        return LogPart(records, missing, at_end and not later)
+        missing_before = self._decoder.missing
+        records = self._decoder.decode(found.frames)
+        return LogPart(records, self._decoder.missing - missing_before, at_end and not later)
 
     def _read(self, max_bytes: int) -> tuple[bytes, bool]:
         try:
@@ -81,54 +59,3 @@ class LogReader:
         except OSError:
             return b"", True
         return buffer, self._offset + len(buffer) >= size
-
-    def _decode(self, frames: list[Frame]) -> tuple[list[Decoded], int]:
-        records: list[Decoded] = []
-        missing = 0
-        for frame in frames:
-            if frame.kind == SCHEMA:
-                self._schemas.learn(frame.payload)
-            if frame.seq < self._next_seq:
-                continue
-            missing += frame.seq - self._next_seq
-            self._next_seq = frame.seq + 1
-            if frame.kind in _KNOWN_KINDS:
-                record = self._decode_record(frame)
-                if record is None:
-                    missing += 1
-                else:
-                    records.append(record)
-        return records, missing
-
-    def _decode_record(self, frame: Frame) -> Decoded | None:
-        if frame.kind == GAP:
-            gap = decode_gap(frame.payload)
-            return gap and Gap(gap.first_step, gap.last_step, clean(gap.reason))
-        if frame.kind == REWIND:
-            return decode_rewind(frame.payload)
-        if frame.kind == SCALARS:
-            columns = self._schemas.columns("scalars", frame.payload)
-            return None if columns is None else decode_scalars(frame.payload, columns)
-        columns = self._schemas.columns("tensors", frame.payload)
-        return None if columns is None else decode_tensors(frame.payload, columns)
-
-
-class _Schemas:
-    """The column names of the schema ids met so far, cleaned; the oldest go when they become too many."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[SchemaKind, int], tuple[str, ...]] = {}
-        self._num_columns = 0
-
-    def learn(self, payload: bytes) -> None:
-        schema = decode_schema(payload)
-        if schema is None or (schema.kind, schema.id) in self._known:
-            return
-        self._known[schema.kind, schema.id] = tuple(map(clean, schema.columns))
-        self._num_columns += len(schema.columns) + 1
-        while self._num_columns > 4 * MAX_COLUMNS:
-            oldest = next(iter(self._known))
-            self._num_columns -= len(self._known.pop(oldest)) + 1
-
-    def columns(self, kind: SchemaKind, payload: bytes) -> tuple[str, ...] | None:
-        return self._known.get((kind, schema_id_of(payload)))

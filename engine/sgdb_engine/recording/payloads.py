@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -121,17 +122,25 @@ def schema_id_of(payload: bytes) -> int:
     return int.from_bytes(payload[:8], "little") if len(payload) >= 8 else -1
 
 
-def decode_scalars(payload: bytes, columns: tuple[str, ...]) -> ScalarRows | None:
-    """The rows, read-only views of the payload, or None if their number does not fit the columns."""
-    if len(payload) < _SCALARS_HEAD.size:
+def scalars_head(payload: bytes) -> bytes:
+    """What tells the layout of a scalars payload: schema id and number of rows."""
+    return payload[: _SCALARS_HEAD.size]
+
+
+def decode_scalars(payloads: Sequence[bytes], columns: tuple[str, ...]) -> ScalarRows | None:
+    """The rows of payloads that share a head, as one; None if the number of rows does not fit the columns."""
+    head, width = scalars_head(payloads[0]), len(columns)
+    if len(head) < _SCALARS_HEAD.size:
         return None
-    _, n = _SCALARS_HEAD.unpack_from(payload)
-    start, width = _SCALARS_HEAD.size, len(columns)
-    if len(payload) != start + 8 * n * (3 + width):
+    _, n = _SCALARS_HEAD.unpack(head)
+    if any(len(payload) != len(head) + 8 * n * (3 + width) for payload in payloads):
         return None
-    steps = np.frombuffer(payload, "<i8", n, start).astype(np.int64, copy=False)
-    floats = np.frombuffer(payload, "<f8", offset=start + 8 * n).astype(np.float64, copy=False)
-    return ScalarRows(columns, steps, floats[:n], floats[n : 2 * n], floats[2 * n :].reshape(n, width))
+    content = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), -1)[:, len(head) :]
+    steps = np.ascontiguousarray(content[:, : 8 * n]).view("<i8").ravel()
+    floats = np.ascontiguousarray(content[:, 8 * n :]).view("<f8").astype(np.float64, copy=False)
+    wall, monotonic, values = floats[:, :n].ravel(), floats[:, n : 2 * n].ravel(), floats[:, 2 * n :]
+    shape = len(steps), width
+    return ScalarRows(columns, steps.astype(np.int64, copy=False), wall, monotonic, values.reshape(shape))
 
 
 def decode_tensors(payload: bytes, columns: tuple[str, ...]) -> TensorRow | None:

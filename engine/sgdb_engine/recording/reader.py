@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sgdb_engine.events import AnyEvent
+from sgdb_engine.recording.decoder import Decoded
 from sgdb_engine.recording.event_log import EventReader
-from sgdb_engine.recording.log_reader import Decoded, LogReader
+from sgdb_engine.recording.log_reader import LogReader
 from sgdb_engine.recording.payloads import (
     FloatArray,
     Gap,
@@ -19,7 +20,8 @@ from sgdb_engine.recording.payloads import (
     concatenate,
 )
 
-_MAX_BYTES_PER_POLL = 4 * 2**20
+_MAX_BYTES_PER_POLL = 2**20
+_MAX_BYTES_PER_READ = 8 * 2**20
 
 
 class Batch(NamedTuple):
@@ -93,7 +95,7 @@ def read_scalars(
     log = LogReader(folder)
     at_end = False
     while not at_end:
-        records, _, at_end = log.poll(_MAX_BYTES_PER_POLL)
+        records, _, at_end = log.poll(_MAX_BYTES_PER_READ)
         for record in records:
             if isinstance(record, Rewind):
                 found = {name: [_up_to(record.step, part) for part in parts] for name, parts in found.items()}

@@ -160,13 +160,13 @@ def test_the_last_value_is_that_of_the_last_step_finite_or_not() -> None:
     assert (history.first_step, history.last_step) == (1, 4)
 
 
-@pytest.mark.parametrize("num_columns", [1, 100, 3000])
+@pytest.mark.parametrize("num_columns", [1, 100, 500])
 def test_scalars_stay_within_their_bytes(num_columns: int) -> None:
     limit = 4 * 2**20
     history = History(max_bytes=limit)
     columns = tuple(f"column {i}" for i in range(num_columns))
     tracemalloc.start()
-    for start in range(0, 10_000, 500):
+    for start in range(0, 5000, 500):
         steps = np.arange(start, start + 500)
         values = np.ones((500, num_columns))
         rows = ScalarRows(columns, steps, steps / 1.0, steps / 1.0, values)
@@ -176,8 +176,8 @@ def test_scalars_stay_within_their_bytes(num_columns: int) -> None:
     tracemalloc.stop()
     assert history.nbytes <= limit
     assert held <= limit
-    assert len(history.names()) + history.columns_left_out // 20 == num_columns
-    assert history.series("column 0").count.sum() == 10_000
+    assert len(history.names()) + history.columns_left_out // 10 == num_columns
+    assert history.series("column 0").count.sum() == 5000
 
 
 def test_tensors_stay_within_their_bytes_by_having_fewer_bins() -> None:

@@ -31,7 +31,7 @@ DECODERS: list[Any] = [
     decode_gap,
     decode_rewind,
     schema_id_of,
-    lambda payload: decode_scalars(payload, COLUMNS),
+    lambda payload: decode_scalars([payload], COLUMNS),
     lambda payload: decode_tensors(payload, COLUMNS),
 ]
 
@@ -46,10 +46,17 @@ def rows_of(values: list[list[float]]) -> ScalarRows:
 def test_scalars_come_back_bit_for_bit_nan_and_infinities_too(values: list[list[float]]) -> None:
     rows = rows_of(values)
     payload = encode_scalars(17, rows)
-    decoded = decode_scalars(payload, COLUMNS)
+    decoded = decode_scalars([payload], COLUMNS)
     assert decoded is not None
     assert schema_id_of(payload) == 17
     assert all(a.tobytes() == b.tobytes() for a, b in zip(decoded[1:], rows[1:], strict=True))
+
+
+def test_payloads_of_one_head_are_decoded_together() -> None:
+    parts = [rows_of([[1.0, 2.0], [3.0, math.nan]]), rows_of([[5.0, 6.0], [7.0, 8.0]])]
+    together = decode_scalars([encode_scalars(17, part) for part in parts], COLUMNS)
+    assert together is not None
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(together[1:], concatenate(parts)[1:], strict=True))
 
 
 def test_the_layout_of_scalars_is_frozen() -> None:
@@ -88,10 +95,18 @@ def test_a_schema_whose_id_is_not_that_of_its_names_is_refused() -> None:
     assert decode_schema(encode_json(a).replace(str(a.id).encode(), str(b.id).encode())) is None
 
 
+def test_rows_without_columns_and_no_rows_are_no_error() -> None:
+    for columns, n in [((), 2), ((), 0), (("a",), 0)]:
+        rows = ScalarRows(columns, np.arange(n), np.zeros(n), np.zeros(n), np.zeros((n, len(columns))))
+        decoded = decode_scalars([encode_scalars(1, rows)], columns)
+        assert decoded is not None
+        assert decoded.values.shape == (n, len(columns))
+
+
 def test_rows_that_do_not_fit_their_columns_are_refused() -> None:
     payload = encode_scalars(1, rows_of([[1.0, 2.0]]))
-    assert decode_scalars(payload, ("a", "b", "c")) is None
-    assert decode_scalars(payload[:-1], COLUMNS) is None
+    assert decode_scalars([payload], ("a", "b", "c")) is None
+    assert decode_scalars([payload[:-1]], COLUMNS) is None
     assert decode_tensors(payload, COLUMNS) is None
 
 
