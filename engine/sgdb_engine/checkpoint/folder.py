@@ -48,13 +48,17 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     Raises CheckpointError: something in `state` cannot be saved, or the disk refused; the older ones stay.
     """
     tree, tensors = encode(dict(state))
-    contents = {
-        TENSORS: safetensors_blocks(tensors),
-        STATE: iter([json.dumps(tree, allow_nan=False).encode()]),
-    }
     try:
+        contents = {
+            TENSORS: safetensors_blocks(tensors),
+            STATE: iter([json.dumps(tree, allow_nan=False).encode()]),
+        }
         return _commit(folder, step, contents, keep)
-    except OSError as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # the disk; a GPU, asked for its tensors; an int too long
         raise CheckpointError(
             f"No checkpoint of step {step} in {folder}: {error}. The older ones there are untouched."
         ) from error

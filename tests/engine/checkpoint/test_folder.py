@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -137,6 +138,28 @@ def two(tmp_path: Path) -> Path:
     save_checkpoint(tmp_path, 1, state(1))
     save_checkpoint(tmp_path, 2, state(2))
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: out of memory"), OSError(errno.EIO, "I/O error")]
+)
+def test_any_failure_is_the_one_error_that_a_caller_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(number: int, name: str) -> None:
+        if number == 3:
+            raise error
+
+    save_checkpoint(tmp_path, 1, state(1))
+    with monkeypatch.context() as patch:
+        before_each_operation(patch, fail)
+        with pytest.raises(
+            CheckpointError, match=f"No checkpoint of step 2 .*{re.escape(str(error))}.*untouched"
+        ):
+            save_checkpoint(tmp_path, 2, state(2))
+    with pytest.raises(CheckpointError, match="No checkpoint of step 2"):
+        save_checkpoint(tmp_path, 2, {"number": 10**5000})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001-000001"]
 
 
 FILES = ("MANIFEST.json", "state.json", "tensors.safetensors")
