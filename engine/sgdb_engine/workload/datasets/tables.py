@@ -80,6 +80,10 @@ def _numbered(words: list[str]) -> tuple[Tensor, int]:
     return torch.tensor([numbers[word] for word in words], dtype=torch.int64), len(order)
 
 
+UNREADABLE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise for damaged files; RuntimeError for encrypted ones and unknown methods."""
+
+
 def from_npz(wanted: Wanted[FileData]) -> Examples:
     """The arrays x and y of an npz file; nothing pickled is read."""
     path = located(wanted.folder, wanted.section.path)
@@ -92,6 +96,6 @@ def from_npz(wanted: Wanted[FileData]) -> Examples:
                 there = ", ".join(arrays.files) or "none"
                 raise DataError(f"{path}: no array named {' nor '.join(sorted(missing))}; there are: {there}")
             x, y = arrays["x"], arrays["y"]
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise cannot_read(path, error) from None
     return examples_from_arrays(str(path), x, y, wanted.task)
