@@ -30,6 +30,7 @@ def test_a_bucket_lies_in_the_middle_of_its_steps_in_the_unit_of_the_axis() -> N
 
 def test_the_letter_is_that_of_the_last_part_of_the_name() -> None:
     assert curve_from_bins("val/accuracy", bins(), lambda steps: steps).label == "a"
+    assert curve_from_bins("‖g‖", bins(), lambda steps: steps).label == "g"
     assert curve_from_bins("val/accuracy", bins(), lambda steps: steps, label="v").label == "v"
 
 

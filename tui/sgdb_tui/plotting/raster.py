@@ -8,8 +8,8 @@ from sgdb_tui.plotting.series import Floats
 Dots = NDArray[np.bool_]
 
 BRAILLE = 0x2800
-_BIT_ORDER = [0, 2, 4, 1, 3, 5, 6, 7]
-"""Where the dot of each bit, from the lowest, stands in a cell read row by row."""
+_BITS = {(0, 0): 1, (1, 0): 2, (2, 0): 4, (0, 1): 8, (1, 1): 16, (2, 1): 32, (3, 0): 64, (3, 1): 128}
+"""The bit of the dot in each row and column of a cell (The Unicode Standard, braille patterns)."""
 
 NUM_DOTS = np.array([byte.bit_count() for byte in range(256)], np.uint8)
 """Dots in a cell of these bits."""
@@ -60,9 +60,10 @@ def _rows(fraction: Floats, num_rows: int) -> NDArray[np.int64]:
 
 def braille_bits(dots: Dots) -> NDArray[np.uint8]:
     """Dots [4 h, 2 w] as the low byte of braille code points [h, w]; 0 for an empty cell."""
-    height, width = dots.shape[0] // 4, dots.shape[1] // 2
-    cells = dots.reshape(height, 4, width, 2).transpose(0, 2, 1, 3).reshape(height, width, 8)
-    return np.packbits(cells[:, :, _BIT_ORDER], axis=2, bitorder="little")[:, :, 0]
+    bits = np.zeros((dots.shape[0] // 4, dots.shape[1] // 2), np.uint8)
+    for (row, column), bit in _BITS.items():
+        bits |= dots[row::4, column::2] * np.uint8(bit)
+    return bits
 
 
 def braille(bits: NDArray[np.uint8]) -> NDArray[np.str_]:

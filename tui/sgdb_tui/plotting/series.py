@@ -59,11 +59,11 @@ def curve_from_bins(
     label: str | None = None,
     color: Role = "train",
 ) -> Curve:
-    """A curve of a recorded column; the label is the first letter of the name's last part."""
+    """A curve of a recorded column; the label is the first letter or digit of the name's last part."""
     middle = (np.asarray(bins.first, np.float64) + np.asarray(bins.last, np.float64)) / 2
     return Curve(
         name=name,
-        label=label or name.rpartition("/")[2][:1] or "?",
+        label=label or next(filter(str.isalnum, name.rpartition("/")[2]), "?"),
         color=color,
         x=np.asarray(x_of_step(middle), np.float64),
         mean=np.asarray(bins.mean, np.float64),

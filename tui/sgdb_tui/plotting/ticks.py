@@ -54,8 +54,8 @@ def x_ticks(low: float, high: float, columns: int) -> list[float]:
 
 
 def linear_steps(span: float) -> Iterator[float]:
-    """The steps 1, 2, 5 times powers of ten, ascending from about a hundredth of the span."""
-    exponent = math.floor(math.log10(span)) - 2
+    """The steps 1, 2, 5 times powers of ten, ascending from at most a fortieth of the span."""
+    exponent = math.floor(math.log10(span / 40))
     while True:
         yield from (mantissa * 10.0**exponent for mantissa in (1, 2, 5))
         exponent += 1

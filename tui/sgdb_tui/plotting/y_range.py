@@ -6,7 +6,7 @@ import numpy as np
 
 from sgdb_tui.plotting.layers import Line
 from sgdb_tui.plotting.scale import to_axis
-from sgdb_tui.plotting.series import Floats
+from sgdb_tui.plotting.series import Curve, Floats
 
 GENEROUS = 1.6
 """Bands are shown whole as long as that does not stretch the axis further than by this."""
@@ -21,26 +21,40 @@ def y_extent(
 
     Where bands reach too far out, their outermost hundredths are left out: the plot marks them at its edge.
     """
-    inner: list[float] = []
-    outer: list[float] = []
-    for line in lines:
-        inside = (line.curve.x >= first) & (line.curve.x <= last)
-        inner += _percentiles(line.y[inside], (0, 100))
-        lows = _percentiles(to_axis(line.curve.low[inside], log), (0, 1))
-        highs = _percentiles(to_axis(line.curve.high[inside], log), (99, 100))
-        inner += lows[1:] + highs[:1]
-        outer += lows[:1] + highs[1:]
-    if not inner:
+    shown = [(line.curve, line.y, _inside(line.curve, first, last)) for line in lines]
+    ends = [end for _, y, inside in shown for end in _percentiles(y[inside], 0.0)]
+    if not ends:
         return float("nan"), float("nan")
-    low, high = min(inner), max(inner)
-    if max(high, *outer) - min(low, *outer) <= GENEROUS * (high - low):
-        low, high = min(low, *outer), max(high, *outer)
+    low, high = min(ends), max(ends)
+    for cut in (1.0, 0.0):  # first without the outermost hundredths, then whole if that is near enough
+        bands = [
+            end
+            for curve, _, inside in shown
+            for end in (
+                *_percentiles(to_axis(curve.low[inside], log), cut)[:1],
+                *_percentiles(to_axis(curve.high[inside], log), cut)[1:],
+            )
+        ]
+        wider_low, wider_high = min([low, *bands]), max([high, *bands])
+        if cut or wider_high - wider_low <= GENEROUS * (high - low):
+            low, high = wider_low, wider_high
     reach = LEVEL_REACH_DECADES if log else high - low
     on_axis = to_axis(np.array(levels, np.float64), log)
     near = [float(level) for level in on_axis if low - reach <= level <= high + reach]
     return min([low, *near]), max([high, *near])
 
 
-def _percentiles(values: Floats, percents: tuple[float, float]) -> list[float]:
+def _inside(curve: Curve, first: float, last: float) -> slice:
+    return slice(*np.searchsorted(curve.x, (first, np.nextafter(last, np.inf))).tolist())
+
+
+def _percentiles(values: Floats, cut: float) -> list[float]:
+    """The lower and upper end of finite values without `cut` percent at each side; nothing if there are none."""
     finite = values[np.isfinite(values)]
-    return [float(value) for value in np.percentile(finite, percents)] if finite.size else []
+    if not finite.size:
+        return []
+    num_cut = int(finite.size * cut / 100)
+    if not num_cut:
+        return [float(finite.min()), float(finite.max())]
+    ordered = np.partition(finite, (num_cut, finite.size - 1 - num_cut))
+    return [float(ordered[num_cut]), float(ordered[-1 - num_cut])]
