@@ -47,9 +47,8 @@ class AppendFile:
                 end += written
                 rest = rest[written:]
         except OSError:
-            os.ftruncate(
-                self._descriptor, self.offset
-            )  # needs no space; if it fails, the next write covers it
+            # Needs no space; should it fail, the next chunk is written over the rest.
+            os.ftruncate(self._descriptor, self.offset)
             raise
         self.offset = end
 

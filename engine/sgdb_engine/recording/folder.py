@@ -66,6 +66,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Fraction of the step time that sgdb itself takes."""
     message: str = ""
     exit_code: int | None = None
+    metrics: dict[str, float] = {}
+    """The newest losses and metrics, by column."""
+    findings: int = 0
+    """How many were raised so far."""
 
 
 def create_run_folder(runs_dir: Path, name: str) -> Path:
