@@ -34,6 +34,9 @@ def test_a_bucket_with_nan_says_so_in_red() -> None:
     assert [run.ink for run in runs if run.text == "NaN"] == [Ink.ERROR]
 
 
-def test_a_field_without_room_is_left_out_whole() -> None:
-    assert text(20) == "log  ━ train 21.50"
+def test_without_room_ranges_go_first_then_names_then_whole_fields() -> None:
+    assert text(60, cursor=11.0) == "log  ━ train 11.00 (10.00..12.00)  ━ val 10.00"
+    assert text(40, cursor=11.0) == "log  ━ train 11.00  ━ val 10.00"
+    assert text(22) == "log  ━ 21.50  ━ 20.00"
+    assert text(15) == "log  ━ 21.50"
     assert text(10) == "log"

@@ -107,6 +107,18 @@ async def test_in_ascii_mode_the_frame_is_ascii(app_with) -> None:
         assert app.shown().isascii()
 
 
+async def test_what_changed_while_a_panel_was_hidden_is_seen_when_it_is_back(app_with) -> None:
+    app = app_with(Lines())
+    async with app.run_test(size=(12, 4)) as pilot:
+        app.panel.display = False
+        await pilot.pause()
+        app.panel.lines[0] = "ONE"
+        app.panel.redraw()
+        app.panel.display = True
+        await pilot.pause()
+        assert "ONE" in app.shown()
+
+
 async def test_a_new_theme_is_a_new_picture(app_with) -> None:
     app = app_with(Lines())
     async with app.run_test(size=(12, 4)) as pilot:

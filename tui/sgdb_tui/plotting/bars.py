@@ -8,6 +8,9 @@ import numpy as np
 from sgdb_tui.plotting.cells import Cells, Ink
 from sgdb_tui.plotting.series import Floats
 
+USUAL_DECADES = 0.5
+"""Rows whose width is within this of the median are all usual, and keep the model's order."""
+
 
 @dataclass(frozen=True)
 class RangeRow:
@@ -61,7 +64,7 @@ def range_badness(rows: Sequence[RangeRow]) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         decades = np.clip(np.nan_to_num(np.log10(widths / median), nan=0.0, neginf=0.0), -3, 3)
     broken = np.array([row.nonfinite > 0 for row in rows], np.float64)
-    return np.asarray(broken * 1000 + np.where(decades > 0, decades, 0.5 * -decades) * 5)
+    return np.asarray(broken * 1000 + np.maximum(np.abs(decades) - USUAL_DECADES, 0) * 5)
 
 
 def draw_bar(row: RangeRow, axis: AsinhAxis, width: int, *, unicode: bool) -> Cells:

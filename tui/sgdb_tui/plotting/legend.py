@@ -3,48 +3,62 @@
 from collections.abc import Sequence
 
 import numpy as np
+from rich.cells import cell_len
 
 from sgdb_tui.formatting import number
 from sgdb_tui.plotting.cells import Ink, Paper, Run, role_ink
 from sgdb_tui.plotting.series import Curve
 
+GAP = 2
+"""Blanks behind a field."""
+
 
 def legend(
     curves: Sequence[Curve], width: int, *, cursor: float | None, hints: Sequence[str], key: str | None
 ) -> list[Run]:
-    """Fields that fit into `width`, dropped from the right.
+    """The fields in the richest form that fits into `width`: with ranges, without, without names, fewer.
 
     Args: cursor in x units or None for the present; hints are shown first (log, range, place of the
     cursor); key is the sign before each name, None for the curve's letter.
     """
-    fields = [[Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)] for hint in hints if hint]
-    fields += [_field(curve, cursor, key) for curve in curves]
+    shown = [[Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)] for hint in hints if hint]
+    fields = [_field(curve, cursor, key) for curve in curves]
+    for left_out in ((), ("spread",), ("spread", "name")):
+        forms = [
+            *shown,
+            *([run for part, run in field.items() if part not in left_out] for field in fields),
+        ]
+        if sum(map(_length, forms)) - GAP <= width:
+            break
+    return _first_that_fit(forms, width)
+
+
+def _first_that_fit(fields: Sequence[list[Run]], width: int) -> list[Run]:
     runs: list[Run] = []
-    room = width
     for field in fields:
-        length = sum(len(run.text) for run in field)
-        if length - 2 <= room:  # the two blanks behind a field may be cut
+        if _length(field) - GAP <= width:
             runs += field
-            room -= length
+            width -= _length(field)
     return runs
 
 
-def _field(curve: Curve, cursor: float | None, key: str | None) -> list[Run]:
+def _length(field: Sequence[Run]) -> int:
+    return sum(cell_len(run.text) for run in field)
+
+
+def _field(curve: Curve, cursor: float | None, key: str | None) -> dict[str, Run]:
+    """The parts of a curve's field, by what they are."""
     ink = role_ink(curve.color)
-    if curve.color == "planned" and cursor is None:
-        return [
-            Run(f"{key or curve.label} ", ink, Paper.SURFACE),
-            Run(f"{curve.name}  ", Ink.DIM, Paper.SURFACE),
-        ]
-    value, spread = _now(curve) if cursor is None else _at(curve, cursor)
-    value_ink = ink if value is None or np.isfinite(value) else Ink.ERROR
-    text = "-" if value is None else number(value, 8)
-    return [
-        Run(f"{key or curve.label} ", ink, Paper.SURFACE),
-        Run(f"{curve.name} ", Ink.DIM, Paper.SURFACE),
-        Run(text, value_ink, Paper.SURFACE),
-        Run(f"{spread}  ", Ink.DIM, Paper.SURFACE),
-    ]
+    parts = {
+        "key": Run(f"{key or curve.label} ", ink, Paper.SURFACE),
+        "name": Run(f"{curve.name} ", Ink.DIM, Paper.SURFACE),
+    }
+    if curve.color != "planned" or cursor is not None:
+        value, spread = _now(curve) if cursor is None else _at(curve, cursor)
+        value_ink = ink if value is None or np.isfinite(value) else Ink.ERROR
+        parts["value"] = Run("-" if value is None else number(value, 8), value_ink, Paper.SURFACE)
+        parts["spread"] = Run(spread, Ink.DIM, Paper.SURFACE)
+    return parts | {"gap": Run(" " * GAP, Ink.DIM, Paper.SURFACE)}
 
 
 def _now(curve: Curve) -> tuple[float | None, str]:
