@@ -11,8 +11,8 @@ TRAIN = Curve("train", "t", "train", X, X + 1, X, X + 2, np.array([0, 0, 2]), 21
 VAL = Curve("val", "v", "val", X, X, X, X, np.zeros(3, np.int64))
 
 
-def text(width: int, cursor: float | None = None, key: str | None = "━") -> str:
-    runs = legend([TRAIN, VAL], width, cursor=cursor, hints=["log"], key=key)
+def text(width: int, cursor: float | None = None, key: str | None = "━", place: str = "") -> str:
+    runs = legend([TRAIN, VAL], width, cursor=cursor, hints=["log", place], key=key)
     return "".join(run.text for run in runs).rstrip()
 
 
@@ -38,5 +38,6 @@ def test_without_room_ranges_go_first_then_names_then_whole_fields() -> None:
     assert text(60, cursor=11.0) == "log  ━ train 11.00 (10.00..12.00)  ━ val 10.00"
     assert text(40, cursor=11.0) == "log  ━ train 11.00  ━ val 10.00"
     assert text(22) == "log  ━ 21.50  ━ 20.00"
-    assert text(15) == "log  ━ 21.50"
-    assert text(10) == "log"
+    assert text(18, cursor=11.0, place="step 11") == "step 11  ━ 11.00"
+    assert text(15) == "━ 21.50"
+    assert text(3) == ""

@@ -16,18 +16,16 @@ GAP = 2
 def legend(
     curves: Sequence[Curve], width: int, *, cursor: float | None, hints: Sequence[str], key: str | None
 ) -> list[Run]:
-    """The fields in the richest form that fits into `width`: with ranges, without, without names, fewer.
+    """The fields in the richest form that fits into `width`: whole, then without ranges, names, hints.
 
-    Args: cursor in x units or None for the present; hints are shown first (log, range, place of the
-    cursor); key is the sign before each name, None for the curve's letter.
+    Args: cursor in x units or None for the present; hints are shown first, of which only the last (the place
+    of the cursor) stays where room is short; key is the sign before each name, None for the curve's letter.
     """
-    shown = [[Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)] for hint in hints if hint]
-    fields = [_field(curve, cursor, key) for curve in curves]
-    for left_out in ((), ("spread",), ("spread", "name")):
-        forms = [
-            *shown,
-            *([run for part, run in field.items() if part not in left_out] for field in fields),
-        ]
+    shown = [{"hint": Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)} for hint in hints[:-1] if hint]
+    shown += [{"place": Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)} for hint in hints[-1:] if hint]
+    shown += [_field(curve, cursor, key) for curve in curves]
+    for left_out in ((), ("spread",), ("spread", "name"), ("spread", "name", "hint")):
+        forms = [[run for part, run in field.items() if part not in left_out] for field in shown]
         if sum(map(_length, forms)) - GAP <= width:
             break
     return _first_that_fit(forms, width)
@@ -35,7 +33,7 @@ def legend(
 
 def _first_that_fit(fields: Sequence[list[Run]], width: int) -> list[Run]:
     runs: list[Run] = []
-    for field in fields:
+    for field in filter(None, fields):
         if _length(field) - GAP <= width:
             runs += field
             width -= _length(field)

@@ -147,9 +147,8 @@ Left and right move the cursor, escape hides it; shift with them pans; `+` `-` z
         cursor = self._cursor_x()
         if not self._has_values():
             return []
-        hints = ["log" if self._log_possible() else ""]
-        if cursor is not None:
-            hints.append(f"{self.x_unit.name} {self.x_unit.label(cursor)}")
+        place = f"{self.x_unit.name} {self.x_unit.label(cursor)}" if cursor is not None else ""
+        hints = ["log" if self._log_possible() else "", place]
         key = ("━" if self.palette.unicode else None) if self.palette.colored else None
         return legend.legend(self._curves, width, cursor=cursor, hints=hints, key=key)
 
