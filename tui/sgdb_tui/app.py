@@ -150,12 +150,12 @@ def render_once(folder: Path, width: int, height: int, color: bool) -> str:
     async def photograph(pilot: Pilot[object]) -> None:
         while not app.view.caught_up:
             app.view.poll()
-        run_screen = app.run_screen()
-        if run_screen is not None:
-            run_screen.refresh_everything()
+        while (run_screen := app.run_screen()) is None or not run_screen.is_mounted:
             await pilot.pause()
-            # Textual gives out the screen as text nowhere else.
-            frame.extend(run_screen._compositor.render_strips())
+        run_screen.refresh_everything()
+        await pilot.pause()
+        # Textual gives out the screen as text nowhere else.
+        frame.extend(run_screen._compositor.render_strips())
         app.exit()
 
     app.run(headless=True, size=(width, height), auto_pilot=photograph)

@@ -29,9 +29,11 @@ from sgdb_engine.events import (
 )
 from sgdb_engine.recording.folder import OUTPUT_LOG, RunInfo, RunStatus, is_alive, read_info, read_status
 from sgdb_engine.recording.history import History
+from sgdb_engine.recording.liveness import host_name
 from sgdb_engine.recording.output_log import TailReader
 from sgdb_engine.recording.reader import RunReader
 from sgdb_engine.text import clean
+from sgdb_tui.formatting import duration
 from sgdb_tui.plotting.series import Mark
 from sgdb_tui.words import LogLine, log_lines
 
@@ -41,6 +43,8 @@ ViewState = State | Literal["lost"]
 _LOG_LINES = 5000
 _MARKS = 2000
 _FINDINGS = 500
+_SILENCE_S = 30.0
+"""A run that never wrote a status, or one on another machine that wrote none for so long, is lost."""
 _ASKED = {Pause: "pausing", Resume: "resuming", Step: "stepping", Stop: "stopping"}
 
 
@@ -85,12 +89,17 @@ class RunView:
         self._reader = RunReader(folder)
         self._output = TailReader(folder / OUTPUT_LOG)
         self._answers: SimpleQueue[LogLine] = SimpleQueue()
-        self._told: State | None = None
+        self._told = StateChanged(state="starting")
 
     @property
     def ended(self) -> bool:
         """Nothing more will come."""
         return self.state in ENDED or self.state == "lost"
+
+    @property
+    def measured(self) -> bool:
+        """A step of the training was measured; the machine is measured before."""
+        return any(not name.startswith(("cpu/", "gpu/", "mem/")) for name in self.history.names())
 
     @property
     def step(self) -> int:
@@ -125,7 +134,9 @@ class RunView:
         printed = self._take_output()
         answered = self._take_answers()
         before = self.state
-        self._judge_state()
+        self.state = self._judged_state()
+        if self.state == "lost" != before and self.status is not None:
+            self._log(_last_words(self.status))
         return Changed(
             scalars=bool(batch.scalars or batch.rewinds),
             tensors=bool(batch.tensors or batch.rewinds),
@@ -191,7 +202,7 @@ class RunView:
             case RunDescribed():
                 self.described = event
             case StateChanged():
-                self._told = event.state
+                self._told = event
             case TrainingFailed():
                 self.failure = event
             case CheckStage():
@@ -209,23 +220,44 @@ class RunView:
         if key in self.findings or len(self.findings) < _FINDINGS:
             self.findings[key] = finding
 
-    def _judge_state(self) -> None:
+    def _judged_state(self) -> ViewState:
+        """The newest of what the events and the status say; "lost" if nobody is there to say anything."""
         status = self._read_status()
-        self.state = self._told or (status.state if status else "starting")
-        if status is None:
-            return
-        if status.state in ENDED:
-            self.state = status.state
-        elif self.state not in ENDED and not is_alive(status):
-            # It may have ended between the two looks: its last word counts.
-            again = self._read_status()
-            self.state = again.state if again and again.state in ENDED else "lost"
+        told: ViewState = self._told.state
+        if told in ENDED:
+            return told
+        if status is None:  # an engine writes its status before anything that takes time
+            return told if self.elapsed_s < _SILENCE_S else "lost"
+        state = status.state if status.wall >= self._told.wall else told
+        if state in ENDED or _lives(status):
+            return state
+        # It may have ended between the two looks: its last word counts.
+        again = self._read_status()
+        return again.state if again and again.state in ENDED else "lost"
 
     def _read_status(self) -> RunStatus | None:
         # Not written yet, or lost by a full disk: what was known before still holds.
         with contextlib.suppress(RunFolderError):
             self.status = read_status(self.folder)
         return self.status
+
+
+def _lives(status: RunStatus) -> bool:
+    """On another machine the process cannot be asked; there a fresh status is a sign of life."""
+    if status.host == host_name():
+        return is_alive(status)
+    return time.time() - status.wall < _SILENCE_S
+
+
+def _last_words(status: RunStatus) -> list[LogLine]:
+    code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
+    silent = duration(max(0.0, time.time() - status.wall))
+    return [
+        LogLine(f"The engine (process {status.pid}) ended{code} without a word, {silent} ago.", "error"),
+        LogLine(
+            "It was killed, ran out of memory, or the machine went down. All it recorded is here.", "error"
+        ),
+    ]
 
 
 def _mark(event: AnyEvent) -> Mark | None:

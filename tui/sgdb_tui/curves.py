@@ -1,5 +1,6 @@
 """From the records of a run to what the charts draw."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,28 @@ Axis = Literal["step", "epoch", "time"]
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 
 _TIME_SAMPLES = 512
+_BINS_PER_COLUMN = 2
 _TERM_ROLES: tuple[Role, ...] = ("third", "fourth")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a chart has room for: so much detail is asked of the records, and no more."""
+
+    first: int | None
+    last: int | None
+    """Steps, None for the whole run."""
+    bins: int
+
+    @classmethod
+    def of(cls, x_range: tuple[int, int] | None, columns: int) -> "Window":
+        """For a chart so many columns wide; a little more than is seen, so that lines go on to the edges."""
+        bins = _BINS_PER_COLUMN * max(32, columns)
+        if x_range is None:
+            return cls(None, None, bins)
+        first, last = x_range
+        margin = 1 + (last - first) // 16
+        return cls(first - margin, last + margin, bins)
 
 
 def x_unit(axis: Axis, view: RunView) -> XUnit:
@@ -44,52 +66,47 @@ def _time_unit(history: History) -> XUnit:
     return by_time(steps[known], seconds[known]) if known.sum() > 1 else STEPS
 
 
-def curve(history: History, column: str, name: str, unit: XUnit, role: Role) -> Curve:
-    """A recorded column as a curve."""
-    return curve_from_bins(name, history.series(column), unit.x_of_step, color=role)
+class Curves:
+    """Makes the curves of one chart."""
 
+    def __init__(self, view: RunView, unit: XUnit, window: Window) -> None:
+        self._view = view
+        self._history = view.history
+        self._unit = unit
+        self._window = window
 
-def loss_curves(history: History, unit: XUnit) -> list[Curve]:
-    """Training loss, validation loss, and the terms of the loss where there are several."""
-    names = history.names()
-    curves = []
-    if "train/loss" in names:
-        curves.append(curve(history, "train/loss", "train", unit, "train"))
-    if "val/loss" in names:
-        curves.append(curve(history, "val/loss", "val", unit, "val"))
-    terms = [
-        name for name in names if name.startswith("train/") and name not in ("train/loss", "train/accuracy")
-    ]
-    for index, column in enumerate(terms):
-        role = _TERM_ROLES[index % len(_TERM_ROLES)]
-        curves.append(curve(history, column, column.removeprefix("train/"), unit, role))
-    return curves
+    def loss(self) -> list[Curve]:
+        """Training loss, validation loss, and the terms of the loss where there are several."""
+        known = ("train/loss", "train/accuracy")
+        terms = [name for name in self._history.names() if name.startswith("train/") and name not in known]
+        curves = [*self._of("train/loss", "train", "train"), *self._of("val/loss", "val", "val")]
+        for index, column in enumerate(terms):
+            role = _TERM_ROLES[index % len(_TERM_ROLES)]
+            curves += self._of(column, column.removeprefix("train/"), role)
+        return curves
 
+    def accuracy(self) -> list[Curve]:
+        """Accuracy in training and in validation."""
+        return [*self._of("train/accuracy", "train", "train"), *self._of("val/accuracy", "val", "val")]
 
-def accuracy_curves(history: History, unit: XUnit) -> list[Curve]:
-    """Accuracy in training and in validation."""
-    names = history.names()
-    curves = []
-    for column, name, role in (("train/accuracy", "train", "train"), ("val/accuracy", "val", "val")):
-        if column in names:
-            curves.append(curve(history, column, name, unit, role))  # type: ignore[arg-type]
-    return curves
+    def grad_norm(self) -> list[Curve]:
+        """The norm of the whole gradient, before clipping."""
+        return self._of("grad_norm", "‖g‖", "third")
 
+    def learning_rate(self) -> list[Curve]:
+        """What the optimizer had so far, and the planned schedule as a whole."""
+        curves = self._of("lr", "now", "train")
+        planned = self._view.described.planned_lr
+        if planned:
+            steps, rates = np.array(planned, np.float64).T
+            x = np.asarray(self._unit.x_of_step(steps), np.float64)
+            none = np.zeros(len(rates), np.int64)
+            curves.append(Curve("planned", "p", "fourth", x, rates, rates, rates, none))
+        return curves
 
-def grad_norm_curves(history: History, unit: XUnit) -> list[Curve]:
-    """The norm of the whole gradient, before clipping."""
-    return [curve(history, "grad_norm", "‖g‖", unit, "third")] if "grad_norm" in history.names() else []
-
-
-def lr_curves(view: RunView, unit: XUnit) -> list[Curve]:
-    """The planned schedule as a whole, and on it what the optimizer had so far."""
-    curves = []
-    planned = view.described.planned_lr
-    if planned:
-        steps, rates = np.array(planned, np.float64).T
-        x = np.asarray(unit.x_of_step(steps), np.float64)
-        none = np.zeros(len(rates), np.int64)
-        curves.append(Curve("planned", "p", "fourth", x, rates, rates, rates, none))
-    if "lr" in view.history.names():
-        curves.append(curve(view.history, "lr", "now", unit, "train"))
-    return curves
+    def _of(self, column: str, name: str, role: Role) -> list[Curve]:
+        if column not in self._history.names():
+            return []
+        window = self._window
+        bins = self._history.series(column, window.first, window.last, window.bins)
+        return [curve_from_bins(name, bins, self._unit.x_of_step, color=role)]

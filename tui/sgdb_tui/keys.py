@@ -57,8 +57,8 @@ PANEL_KEYS = (
         "maximise",
         "Maximise the focused panel, or go back",
     ),
-    Key("panel.next", "tab", "focus_next", "tab", "next panel", "Go to the next panel"),
-    Key("panel.previous", "shift+tab", "focus_previous", "⇧tab", "previous", "Go to the panel before"),
+    Key("panel.next", "tab", "app.focus_next", "tab", "next panel", "Go to the next panel"),
+    Key("panel.previous", "shift+tab", "app.focus_previous", "⇧tab", "previous", "Go to the panel before"),
     Key("panel.back", "escape", "back", "esc", "back", "Undo: maximised panel, cursor, zoom, filter"),
 )
 CHART_KEYS = (

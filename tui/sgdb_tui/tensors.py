@@ -1,6 +1,7 @@
 """What is known tensor by tensor, for the heat map and the range bars."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,12 +9,26 @@ from sgdb_engine.recording.history import History
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.range_bars import RangeBars, RangeRow
 
+_NUMBERED_WEIGHT = re.compile(r"(^|\.)\d+\.weight$")
+"""The weight of a layer that has nothing but a number: `4` alone would say too little."""
+
 
 def show_gradients(heat_map: HeatMap, history: History) -> None:
     """The gradient norm of each tensor over the run."""
     latest = history.latest("grad_norm")
     if latest is not None:
-        heat_map.show(history.tensor_names("grad_norm"), history.heat("grad_norm"), latest[1])
+        heat_map.show(short_names(history.tensor_names("grad_norm")), history.heat("grad_norm"), latest[1])
+
+
+def short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without what says nothing: the first parts that all share, and a last part "weight"."""
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while parts and all(len(part) > shared + 2 and part[shared] == parts[0][shared] for part in parts):
+        shared += 1
+    short = [".".join(part[shared:]) for part in parts]
+    stems = tuple(name if _NUMBERED_WEIGHT.search(name) else name.removesuffix(".weight") for name in short)
+    return stems if len(set(stems)) == len(stems) else tuple(short)
 
 
 def show_parameters(bars: RangeBars, history: History) -> None:
@@ -25,14 +40,14 @@ def show_parameters(bars: RangeBars, history: History) -> None:
     bars.show(
         [
             RangeRow(
-                name,
+                short,
                 value,
                 high.get(name, unknown),
                 mean.get(name, unknown),
                 std.get(name, unknown),
                 nonfinite=int(np.nan_to_num(broken.get(name, 0.0))),
             )
-            for name, value in low.items()
+            for short, (name, value) in zip(short_names(tuple(low)), low.items(), strict=True)
         ]
     )
 

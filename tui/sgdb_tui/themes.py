@@ -5,7 +5,7 @@ from textual.theme import Theme
 from sgdb_tui.palette import THEMES as CUBE_THEMES
 
 SIXTEEN = Theme(
-    name="sgdb-16",
+    name="sgdb-ansi",
     primary="ansi_bright_blue",
     secondary="ansi_cyan",
     accent="ansi_yellow",
@@ -21,7 +21,7 @@ SIXTEEN = Theme(
     variables={"ansi-background": "ansi_black", "ansi-foreground": "ansi_white"},
 )
 THEMES: tuple[Theme, ...] = (*CUBE_THEMES, SIXTEEN)
-SHORT_NAMES = {"dark": "sgdb-dark", "light": "sgdb-light", "16": SIXTEEN.name}
+SHORT_NAMES = {"dark": "sgdb-dark", "light": "sgdb-light", "ansi": SIXTEEN.name}
 """What a user may write for --theme, beside the full names."""
 
 

@@ -57,8 +57,10 @@ class LogLine:
 def log_lines(event: AnyEvent) -> list[LogLine]:
     """An event in words: usually one line, a failure with its traceback."""
     if isinstance(event, TrainingFailed):
-        trace = [LogLine(line, "error") for line in clean_lines(event.traceback).splitlines()]
-        return [*trace, LogLine(f"Training failed: {clean(event.error, 500)}", "error", event.step)]
+        trace = clean_lines(event.traceback).rstrip().splitlines()
+        error = clean(event.error, 500)
+        told = [] if trace and error in trace[-1] else [error]
+        return [LogLine(line, "error") for line in (*trace, *told)]
     text, tone = _in_words(event)
     return [LogLine(text, tone, event.step)] if text else []
 
@@ -70,6 +72,8 @@ def _in_words(event: AnyEvent) -> tuple[str, Tone]:
                 f"{event.parameters:,} parameters in {len(event.tensors)} tensors on {clean(event.device)}",
                 "ours",
             )
+        case StateChanged(state="failed", reason=""):
+            return "", "error"  # the traceback beside it says it all
         case StateChanged():
             reason = f": {clean(event.reason, 500)}" if event.reason else ""
             return f"{_STATE_WORDS[event.state]}{reason}", _STATE_TONES.get(event.state, "ours")
@@ -78,6 +82,8 @@ def _in_words(event: AnyEvent) -> tuple[str, Tone]:
         case Validated():
             best = ", the best so far" if event.best else ""
             return f"Validated: {_metrics(event.metrics)}{best}", "good" if event.best else "ours"
+        case CommandApplied(command="pause" | "resume" | "step" | "stop"):
+            return "", "ours"  # the state that follows says it
         case CommandApplied():
             change = f": {clean(event.old)} → {clean(event.new)}" if event.new else ""
             by = f" by {clean(event.by)}" if event.by else ""

@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from sgdb_engine.events import CheckStage
-from sgdb_tui.curves import accuracy_curves, loss_curves
 from sgdb_tui.now import now_readings
 from sgdb_tui.screens.run_screen import RunScreen
 from sgdb_tui.tensors import show_gradients
@@ -39,13 +38,11 @@ class CheckScreen(RunScreen):
 
     def show_scalars(self) -> None:
         """The curves, and the floor that the loss falls towards."""
-        history, marks = self.view.history, list(self.view.marks)
-        for chart in self.charts:
-            chart.x_unit = self.unit
         loss = self.query_one("#loss", Chart)
         loss.levels = _levels(self.view.stages.get("overfit-one-batch"))
-        loss.show(loss_curves(history, self.unit), marks)
-        self.query_one("#accuracy", Chart).show(accuracy_curves(history, self.unit), marks)
+        loss.show(self.curves_for(loss).loss())
+        accuracy = self.query_one("#accuracy", Chart)
+        accuracy.show(self.curves_for(accuracy).accuracy())
         self.query_one(Verdict).show(self.view)
 
     def show_tables(self) -> None:

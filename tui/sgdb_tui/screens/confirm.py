@@ -29,7 +29,7 @@ class ConfirmStop(ModalScreen[Stop | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="question"):
-            yield Static(Content(f"Stop {self._run_name} at step {self._step:,}?"), id="title", markup=False)
+            yield Static(Content(f"Stop {self._run_name} at step {self._step}?"), id="title", markup=False)
             yield OptionList(
                 Option(Content("Stop and save a checkpoint  (c)"), id="save"),
                 Option(Content("Stop without a checkpoint  (n)"), id="drop"),

@@ -36,7 +36,7 @@ class Help(ModalScreen[None]):
         with VerticalScroll(id="help"):
             if self._panel_help:
                 yield Static(_heading(self._panel_title), markup=False)
-                yield Static(Content(self._panel_help), classes="text", markup=False)
+                yield Static(Content(_plain(self._panel_help)), classes="text", markup=False)
             for title, keys in GROUPS:
                 yield Static(_heading(title), markup=False)
                 yield Static(_key_table(keys), classes="text", markup=False)
@@ -45,6 +45,12 @@ class Help(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#help").focus()
+
+
+def _plain(markdown: str) -> str:
+    """The few words of a panel's help, one paragraph a line, without its backticks."""
+    paragraphs = markdown.replace("`", "").strip().split("\n\n")
+    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _heading(text: str) -> Content:

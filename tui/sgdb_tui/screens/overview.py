@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual.widget import Widget
 
-from sgdb_tui.curves import grad_norm_curves, loss_curves, lr_curves
 from sgdb_tui.now import now_readings, tensor_readings
 from sgdb_tui.screens.run_screen import RunScreen
 from sgdb_tui.tensors import show_gradients, show_parameters
@@ -47,16 +46,13 @@ class Overview(RunScreen):
 
     def show_scalars(self) -> None:
         """The charts."""
-        view, unit, marks = self.view, self.unit, list(self.view.marks)
-        for chart in self.charts:
-            chart.x_unit = unit
-            chart.end_step = view.step if view.ended else view.steps_planned
-        self._chart_named("loss").show(loss_curves(view.history, unit), marks)
-        self._chart_named("grad-norm").show(grad_norm_curves(view.history, unit), marks)
-        self._chart_named("learning-rate").show(lr_curves(view, unit), marks)
-
-    def _chart_named(self, name: str) -> Chart:
-        return self.query_one(f"#{name}", Chart)
+        marks = list(self.view.marks)
+        loss = self.query_one("#loss", Chart)
+        loss.show(self.curves_for(loss).loss(), marks)
+        norm = self.query_one("#grad-norm", Chart)
+        norm.show(self.curves_for(norm).grad_norm(), marks)
+        rate = self.query_one("#learning-rate", Chart)
+        rate.show(self.curves_for(rate).learning_rate())
 
     def show_tables(self) -> None:
         """The tables and what is known layer by layer."""

@@ -6,14 +6,14 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from sgdb_engine.control import Pause, Resume, Step, Stop
 from sgdb_tui.bridge import Changed, RunView
-from sgdb_tui.curves import AXES, Axis, x_unit
+from sgdb_tui.curves import AXES, Axis, Curves, Window, x_unit
 from sgdb_tui.keys import ALL_KEYS
 from sgdb_tui.plotting.x_axis import STEPS, XUnit
 from sgdb_tui.screens.confirm import ConfirmStop
@@ -34,13 +34,13 @@ class RunScreen(Screen[None]):
     """A screen on one run; a subclass says which panels there are and fills them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in ALL_KEYS]
-    HORIZONTAL_BREAKPOINTS = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared so by Textual
         (0, "-tiny"),
         (56, "-narrow"),
         (100, "-wide"),
         (160, "-huge"),
     ]
-    VERTICAL_BREAKPOINTS = [
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared so by Textual
         (0, "-flat"),
         (16, "-short"),
         (32, "-tall"),
@@ -84,12 +84,14 @@ class RunScreen(Screen[None]):
         with Container(id="panels"):
             yield from self.panels()
         yield NewestFinding()
-        yield Input(placeholder="layers whose name holds …", id="filter", compact=True)
+        with Horizontal(id="filter-line"):
+            yield Static(" only layers with ", markup=False)
+            yield Input(placeholder="a part of the name", id="filter", compact=True)
         yield KeyLine()
 
     def on_mount(self) -> None:
         """The filter is shown when it is asked for."""
-        self.query_one("#filter").display = False
+        self.query_one("#filter-line").display = False
         self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
         for panel in self._layer_panels():
             self.watch(panel, "worst_first", self._same_order, init=False)
@@ -116,7 +118,9 @@ class RunScreen(Screen[None]):
     def _show_state(self) -> None:
         view = self.view
         self.query_one(StatusLine).show(view.state, status_fields(view))
-        nothing_yet = not view.history.names()
+        nothing_yet = not view.measured
+        if self.has_class("-nothing-yet") and not nothing_yet:
+            self.call_after_refresh(self.query_one(f"#{self.NUMBERED[0]}").focus)
         self.set_class(nothing_yet, "-nothing-yet")
         self.set_class(view.state in ("failed", "lost"), "-broken")
         self.set_class(any(finding.state != "cleared" for finding in view.findings.values()), "-findings")
@@ -140,12 +144,24 @@ class RunScreen(Screen[None]):
         keys = [("q", "quit")] if self.view.ended else control
         if self.query_one("#panels").has_class("-maximised"):
             keys = [*keys, ("esc", "all panels")]
+        if self.has_class("-nothing-yet"):
+            return [*keys, ("?", "help")]
         return [*keys, ("?", "help"), *_panel_keys(self.focused), ("1–9", "panels"), ("z", "maximise")]
 
     @property
     def charts(self) -> list[Chart]:
         """All charts of this screen."""
         return list(self.query(Chart))
+
+    def curves_for(self, chart: Chart) -> Curves:
+        """What fits into this chart; also sets its x axis."""
+        chart.x_unit = self.unit
+        chart.end_step = self.view.step if self.view.ended else self.view.steps_planned
+        return Curves(self.view, self.unit, Window.of(chart.x_range, chart.size.width))
+
+    def on_resize(self) -> None:
+        """Wider charts have room for more detail."""
+        self.call_after_refresh(self.show_scalars)
 
     # Training.
 
@@ -223,9 +239,8 @@ class RunScreen(Screen[None]):
 
     def action_back(self) -> None:
         """Undo the last thing that narrows the view: filter, cursor, maximised panel, zoom."""
-        filter_box = self.query_one("#filter", Input)
-        if filter_box.display:
-            filter_box.value = ""
+        if self.query_one("#filter-line").display:
+            self.query_one("#filter", Input).value = ""
             self._close_filter()
         elif any(chart.cursor_step is not None for chart in self.charts):
             self._move_all_cursors(None)
@@ -283,20 +298,21 @@ class RunScreen(Screen[None]):
     def _range_changed(self, event: Chart.RangeChanged) -> None:
         for chart in self.charts:
             chart.x_range = event.x_range
+        self.show_scalars()
 
     @on(Findings.Jump)
     def _jump(self, event: Findings.Jump) -> None:
         for chart in self.charts:
             chart.x_range = None
+        self.show_scalars()
         self._move_all_cursors(event.step)
 
     # Layers.
 
     def action_filter(self) -> None:
         """Ask for a part of a name."""
-        filter_box = self.query_one("#filter", Input)
-        filter_box.display = True
-        filter_box.focus()
+        self.query_one("#filter-line").display = True
+        self.query_one("#filter").focus()
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
@@ -308,7 +324,7 @@ class RunScreen(Screen[None]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one("#filter").display = False
+        self.query_one("#filter-line").display = False
         self.query_one("#gradients").focus(scroll_visible=False)
 
     def action_worst_first(self) -> None:

@@ -58,8 +58,11 @@ class Findings(ListPanel):
         return "nothing found so far"
 
     def body_room(self, height: int) -> int:
-        """Room for the advice is kept below."""
-        return height - _ADVICE_LINES if self._findings and height > 2 * _ADVICE_LINES else height
+        """The advice gets what the rows leave, and three lines at least where there is room."""
+        if not self._findings:
+            return height
+        kept = _ADVICE_LINES if height > 2 * _ADVICE_LINES else 0
+        return max(1, min(len(self._findings), height - kept))
 
     def rows(self, width: int) -> Sequence[Row]:
         """One finding a row: step, severity, message."""
@@ -87,7 +90,7 @@ class Findings(ListPanel):
         finding = self._findings[self.selected]
         where = f" at {clean(finding.location)}" if finding.location else ""
         text = clean(f"{finding.advice}{where}", 1000) or "No advice for this one."
-        return wrap_words(text, self.body_width, _ADVICE_LINES)
+        return wrap_words(f"→ {text}", self.body_width, max(1, self.body_height - len(self._findings)))
 
 
 def _row(finding: Finding, digits: int, width: int) -> list[Run]:

@@ -72,7 +72,7 @@ class ListPanel(Panel):
         room = self.body_room(self.body_height)
         if len(self._rows) <= room or room < 1:
             return []
-        text = f"{self.top + 1}–{min(self.top + room, len(self._rows))}/{len(self._rows)}"
+        text = f"{self.top + 1}-{min(self.top + room, len(self._rows))}/{len(self._rows)}"
         return [ink(text, Ink.DIM)] if len(text) <= width else []
 
     def draw_body_line(self, y: int) -> list[Run]:

@@ -17,6 +17,10 @@ _INKS: dict[Tone, Ink] = {
 }
 
 
+_INDENTED_FROM = 40
+"""Columns from which on continued lines are indented."""
+
+
 class LogView(ListPanel):
     """Wrapped lines; follows the newest unless scrolled up."""
 
@@ -72,7 +76,19 @@ def wrapped(line: LogLine, width: int) -> list[Row]:
     tone = _INKS[line.tone]
     if width < 2 or cell_len(text) <= width:
         return [[ink(text, tone)]]
-    indent = "  " if width > 20 else ""
-    first, *rest = chop_cells(text, width)
-    rest = chop_cells("".join(rest), width - len(indent)) if rest else []
-    return [[ink(first, tone)], *([ink(indent + part, tone)] for part in rest)]
+    rows: list[Row] = []
+    indent = ""
+    while text:
+        part = chop_cells(text, width - len(indent))[0]
+        if len(part) < len(text):
+            part = part[: _last_break(part)]
+        rows.append([ink(indent + part, tone)])
+        text = text[len(part) :]
+        indent = " " * len(prefix or "  ") if width > _INDENTED_FROM else ""
+    return rows
+
+
+def _last_break(part: str) -> int:
+    """Where a row ends: behind a space in its last third, or where it is full."""
+    space = part.rfind(" ")
+    return space + 1 if space > 2 * len(part) // 3 else len(part)

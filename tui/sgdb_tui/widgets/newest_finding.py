@@ -32,6 +32,7 @@ class NewestFinding(Widget):
         """The first in full or cut with a sign; more only whole."""
         width = self.size.width
         line = Content("")
+        shown = 0
         for finding in self._findings:
             part = Content.styled(_words(finding), f"bold {_COLORS[finding.severity]}")
             if not line:
@@ -40,7 +41,9 @@ class NewestFinding(Widget):
                 line = Content.assemble(line, " │ ", part)
             else:
                 break
-        return line
+            shown += 1
+        left = f"   +{len(self._findings) - shown} more: 8" if shown < len(self._findings) else ""
+        return Content.assemble(line, left) if line.cell_length + len(left) <= width else line
 
 
 def _words(finding: Finding) -> str:

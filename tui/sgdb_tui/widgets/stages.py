@@ -42,6 +42,8 @@ class Stages(ListPanel):
         for stage in self._stages:
             glyph, tone = _LOOK[stage.status]
             took = duration(stage.seconds) if stage.seconds else ""
-            words = f"{clean(stage.name).replace('-', ' ')}  {stage.status}  {took}"
-            rows.append([ink(f"{glyph} ", tone), ink(fit(words.rstrip(), max(0, width - 2)), Ink.TEXT)])
+            name = clean(stage.name).replace("-", " ")
+            whole = f"{name}  {stage.status}  {took}".rstrip()
+            words = whole if len(whole) + 2 <= width else name
+            rows.append([ink(f"{glyph} ", tone), ink(fit(words, max(0, width - 2)), Ink.TEXT)])
         return rows

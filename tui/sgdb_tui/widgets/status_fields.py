@@ -8,11 +8,12 @@ from sgdb_tui.bridge import RunView, ViewState
 from sgdb_tui.formatting import count, duration, number, percent
 from sgdb_tui.widgets.findings import GLYPHS, in_order
 from sgdb_tui.widgets.status_line import Field
+from sgdb_tui.widgets.verdict import STATUS_LOOK, verdict
 
 _WORDS: dict[ViewState, str] = {
     "starting": "○ STARTING",
     "running": "● RUNNING",
-    "paused": "│ PAUSED",
+    "paused": "▮▮ PAUSED",
     "stopping": "● STOPPING",
     "finished": "✓ FINISHED",
     "stopped": "■ STOPPED",
@@ -26,8 +27,9 @@ _NOTICED_SHARE = 0.05
 
 def status_fields(view: RunView) -> list[Field]:
     """All there is to say; the status line drops what does not fit."""
+    word, style = _look(view)
     fields = [
-        Field(Content.styled(f" {_state_words(view)} ", _STATE_STYLES.get(view.state, "bold")), 0),
+        Field(Content.styled(f" {word} ", style), 0),
         Field(Content.styled(view.name, "bold"), 5),
         _step(view),
         _bar(view),
@@ -48,6 +50,16 @@ _STATE_STYLES: dict[ViewState, str] = {
     "stopping": "bold reverse $warning",
     "stopped": "bold reverse $primary",
 }
+
+
+def _look(view: RunView) -> tuple[str, str]:
+    """Word and style of the state; of a check that ended, the verdict is what counts."""
+    stages = list(view.stages.values())
+    decisive = verdict(stages) if view.info.mode == "check" and view.state == "finished" else None
+    if decisive is not None:
+        word, color = STATUS_LOOK[decisive.status]
+        return word, f"bold reverse {color}"
+    return _state_words(view), _STATE_STYLES.get(view.state, "bold")
 
 
 def _state_words(view: RunView) -> str:
@@ -76,7 +88,7 @@ def _bar(view: RunView) -> Field | None:
 
 def _epoch(view: RunView) -> Field | None:
     status = view.status
-    if status is None or status.epoch is None:
+    if status is None or status.epoch is None or view.state == "starting":
         return None
     epoch = math.floor(status.epoch + 1e-9)
     planned = view.described.epochs_planned or status.epochs_planned
@@ -115,7 +127,7 @@ _COLORS = {"error": "error", "warning": "warning", "info": "foreground"}
 def _trouble(view: RunView) -> Field | None:
     if view.failure is not None and view.state == "failed":
         lines = view.failure.error.strip().splitlines()
-        return Field(Content(lines[0] if lines else "the training raised"), 4, flexible=True)
+        return Field(Content(lines[0] if lines else "the training raised"), 2, flexible=True)
     if view.state == "lost":
         return Field(Content("the engine process is gone"), 4)
     if not view.caught_up:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from textual.content import Content
 from textual.widget import Widget
 
+_LEAST_WORDS = 30
+"""Cells that the words of an error get at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -18,7 +21,7 @@ class Field:
     @property
     def width(self) -> int:
         """Cells that it needs."""
-        return min(self.text.cell_length, 12) if self.flexible else self.text.cell_length
+        return min(self.text.cell_length, _LEAST_WORDS) if self.flexible else self.text.cell_length
 
 
 def fit(fields: list[Field], width: int, gap: int = 2) -> list[Field]:

@@ -8,7 +8,7 @@ from textual.widget import Widget
 from sgdb_engine.events import CheckStage, CheckStatus
 from sgdb_engine.text import clean
 from sgdb_tui.bridge import RunView
-from sgdb_tui.formatting import number
+from sgdb_tui.formatting import percent
 from sgdb_tui.widgets.findings import wrap_words
 
 STATUS_LOOK: dict[CheckStatus, tuple[str, str]] = {
@@ -47,7 +47,7 @@ def _fallen(excess: float) -> float:
 class Verdict(Widget):
     """Three rows: the word, the reason, the way still to go."""
 
-    DEFAULT_CSS = "Verdict { height: 4; padding: 0 1; }"
+    DEFAULT_CSS = "Verdict { height: 4; }"
 
     def __init__(self) -> None:
         super().__init__(id="verdict")
@@ -74,7 +74,7 @@ class Verdict(Widget):
         name = clean(stage.name).replace("-", " ")
         lines = [Content.assemble((f" {word} ", f"bold reverse {color}"), "  ", (name, "bold"))]
         reason = clean(stage.reason, 1000) or _waiting_words(stage)
-        lines.extend(Content(line) for line in wrap_words(reason, width, 2))
+        lines.extend(Content(f" {line}") for line in wrap_words(reason, width - 2, 2))
         if self._excess is not None:
             lines.append(self._excess_line(self._excess, stage, width))
         return Content("\n").join([line.truncate(width, ellipsis=True) for line in lines])
@@ -82,7 +82,7 @@ class Verdict(Widget):
     def _excess_line(self, excess: float, stage: CheckStage, width: int) -> Content:
         threshold = stage.evidence.get("threshold", _PASSES_BELOW)
         threshold = float(threshold) if isinstance(threshold, int | float) else _PASSES_BELOW
-        words = f"{number(excess)} of the loss above its floor is left; passes below {number(threshold)}  "
+        words = f" {percent(excess)} of the loss above its floor is left; passes below {percent(threshold)}  "
         return Content.assemble(
             words, (excess_bar(excess, threshold, min(40, width - len(words))), "$primary")
         )
