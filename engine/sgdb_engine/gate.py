@@ -47,37 +47,36 @@ class Gate:
         self._last_step = last_step
         self._submitted: deque[tuple[Command, str, Future[Outcome]]] = deque()
         self._arrived = threading.Condition()
-        self._closed = False
+        self._end: State | None = None
         self._paused = False
+        self._stopping = False
         self._allowance = 0
         self._attention = last_step is not None
         self._step = 0
 
     def submit(self, command: Command, by: str) -> "Future[Outcome]":
-        """Queues a command; the future is done when it has taken effect."""
+        """Queues a command; the future is done when it has taken effect. It cannot be cancelled."""
         future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()
         with self._arrived:
             if isinstance(command, Ping):
-                future.set_result(Outcome(ok=True, step=self._step, state=self._state(), message=""))
-            elif self._closed:
-                future.set_result(
-                    Outcome(ok=False, step=self._step, state="finished", message="The run has ended.")
-                )
+                future.set_result(Outcome(ok=True, step=self._step, state=self._state()))
+            elif self._end is not None:
+                future.set_result(self._refusal(self._end))
             else:
                 self._submitted.append((command, by, future))
                 self._attention = True
                 self._arrived.notify()
         return future
 
-    def close(self) -> None:
+    def close(self, end: State) -> None:
         """The training has ended: what was not applied is answered so."""
         with self._arrived:
-            self._closed = True
-            while self._submitted:
-                future = self._submitted.popleft()[2]
-                future.set_result(
-                    Outcome(ok=False, step=self._step, state="finished", message="The run has ended.")
-                )
+            self._end = end
+            left = [future for _, _, future in self._submitted]
+            self._submitted.clear()
+        for future in left:
+            future.set_result(self._refusal(end))
 
     def pass_through(self, step: int) -> None:
         """The safe point, `step` updates being complete; waits while paused.
@@ -108,42 +107,58 @@ class Gate:
     def _apply_submitted(self, step: int) -> None:
         while self._submitted:
             command, by, future = self._submitted.popleft()
-            message, stop = self._apply(command, by, step)
-            state = "stopping" if stop else self._state()
-            future.set_result(Outcome(ok=True, step=step, state=state, message=message))
-            if stop is not None:
-                raise stop
+            try:
+                message = self._apply(command, by, step)
+            except Exception as error:  # a full disk, say: the command has failed, the training has not
+                text = f"{type(error).__name__}: {error}"
+                future.set_result(Outcome(ok=False, step=step, state=self._state(), message=text))
+                continue
+            future.set_result(Outcome(ok=True, step=step, state=self._state(), message=message))
+            if self._stopping:
+                raise StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
 
-    def _apply(self, command: Command, by: str, step: int) -> tuple[str, StopTraining | None]:
+    def _apply(self, command: Command, by: str, step: int) -> str:
         old = self._state()
-        stop = None
         message = ""
         match command:
             case Pause():
                 self._pause(step)
             case Resume():
-                self._paused, self._allowance = False, 0
-                self._changed("running", step, "resumed")
+                self._resume(step)
             case Step(count=count):
                 self._paused, self._allowance = True, self._allowance + count
                 self._changed("running", step, f"{count} steps" if count > 1 else "one step")
             case Checkpoint():
                 message = self._save(step)
-            case Stop(checkpoint=checkpoint):
+            case Stop():
+                self._stopping = True
                 self._changed("stopping", step, f"asked by {by}" if by else "asked")
-                stop = StopTraining("asked", checkpoint=checkpoint)
             case Ping():
                 pass
             case _:
                 assert_never(command)
         name = type(command).__name__.lower()
         self._applied(CommandApplied(step=step, command=name, by=by, old=old, new=message or self._state()))
-        return message, stop
+        return message
 
     def _pause(self, step: int) -> None:
-        if not self._paused or self._allowance:
-            self._paused, self._allowance = True, 0
+        was_running = self._state() == "running"
+        self._paused, self._allowance = True, 0
+        if was_running:
             self._changed("paused", step, "asked")
 
+    def _resume(self, step: int) -> None:
+        was_paused = self._paused
+        self._paused, self._allowance = False, 0
+        if was_paused:
+            self._changed("running", step, "resumed")
+
+    def _refusal(self, end: State) -> Outcome:
+        return Outcome(ok=False, step=self._step, state=end, message="The run has ended.")
+
     def _state(self) -> State:
+        if self._end is not None:
+            return self._end
+        if self._stopping:
+            return "stopping"
         return "paused" if self._paused and self._allowance == 0 else "running"

@@ -57,7 +57,8 @@ def train_workload(
             if observer.step == planned.steps:
                 break
             update(workload, train, batches, observer)
-        epoch_ended(epoch)
+        else:
+            epoch_ended(epoch)
         if workload.val is not None:
             metrics = validate(workload, train)
             observer.log_now(metrics)
@@ -65,15 +66,17 @@ def train_workload(
 
 
 def update(workload: Workload, train: TrainSection, batches: Any, observer: Observer) -> None:
-    """One optimizer step: the gradient of one batch, or of as many micro-batches as are accumulated."""
+    """One optimizer step: the gradient of one batch, or the mean of as many micro-batches as are accumulated."""
     micro_batches = list(itertools.islice(batches, train.accumulate))
+    count = len(micro_batches)
+    terms: dict[str, Any] = {}
     for batch in micro_batches:
         with autocast(workload, train):
             loss = loss_of(workload, batch)
-        terms = getattr(workload.loss, "terms", None)
-        if terms:
-            observer.log({f"train/{name}": value for name, value in terms.items()})
-        (loss / len(micro_batches) if len(micro_batches) > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        for name, value in getattr(workload.loss, "terms", {}).items():
+            terms[name] = terms.get(name, 0.0) + value / count
+        (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
+    observer.log({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
     workload.optimizer.step()

@@ -1,5 +1,6 @@
 """One run: a training in a thread of its own, observed, recorded and under control."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -189,40 +190,47 @@ class Engine:
     # -- the thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if self._thread_state is not None:
-            from sgdb_engine import torch_state
-
-            torch_state.apply(self._thread_state)
-        end = self._train()
-        self.gate.close()
-        self._state_changed(end.state, self.step, end.message)
-        self.recorder.close()
-        self.end = end
+        end = End("failed", 1)
+        try:
+            end = self._train()
+        finally:
+            self.gate.close(end.state)
+            self._state_changed(end.state, self.step, end.message)
+            self.recorder.close()
+            self.end = end
 
     def _train(self) -> End:
         try:
+            if self._thread_state is not None:
+                from sgdb_engine import torch_state
+
+                torch_state.apply(self._thread_state)
             self._training(self)
         except StopTraining as stop:
             return self._stopped(stop)
         except SgdbError as error:
             return End("failed", 2, str(error))
         except BaseException as error:
-            text = "".join(traceback.format_exception(error))
-            summary = "".join(traceback.format_exception_only(error)).strip()
-            print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user's own traceback belongs on stderr)
-            self.recorder.event(TrainingFailed(step=self.step, error=summary, traceback=text))
-            return End("failed", 1, summary)
+            return self._failed(error)
         failed = any(check.status == "fail" for check in self.checks)
         return End("finished", 1 if failed else 0)
 
     def _stopped(self, stop: StopTraining) -> End:
         message = stop.reason
-        if stop.checkpoint:
+        if stop.checkpoint and self._saved_state is not None:
             try:
                 message = f"{message}; checkpoint {self._save(self.step)}"
-            except SgdbError as error:
+            except Exception as error:  # a full disk, say: the run has stopped as asked all the same
                 message = f"{message}; no checkpoint: {error}"
         return End("stopped", 0, message)
+
+    def _failed(self, error: BaseException) -> End:
+        text = "".join(traceback.format_exception(error))
+        summary = "".join(traceback.format_exception_only(error)).strip()
+        self.recorder.event(TrainingFailed(step=self.step, error=summary, traceback=text))
+        with contextlib.suppress(OSError, ValueError):  # a closed stderr
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user's own traceback belongs on stderr)
+        return End("failed", 1, summary)
 
     def _save(self, step: int) -> str:
         if self._saved_state is None:

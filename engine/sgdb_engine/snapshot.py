@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,46 +19,78 @@ def restored(workload: Workload) -> Iterator[None]:
     Kept: parameters, buffers, gradients, train/eval modes, optimizer and schedule state, the state of Python's,
     NumPy's and PyTorch's generators on all devices, and those of the train loader.
     """
-    undo = [_model(workload.model), _stateful(workload.optimizer), _random(), *_generators(workload.train)]
+    undo = [_model(workload.model), _optimizer(workload.optimizer), _random(), *_generators(workload.train)]
     if workload.schedule is not None:
         undo.append(_schedule(workload.schedule))
+    with ExitStack() as stack:
+        for put_back in undo:
+            stack.callback(put_back)
+        yield
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """The generators of Python, NumPy and PyTorch are afterwards as they were before."""
+    put_back = _random()
     try:
         yield
     finally:
-        for put_back in undo:
-            put_back()
+        put_back()
 
 
 def _model(model: torch.nn.Module) -> Callable[[], None]:
+    modules = [(m, m.training, dict(m._parameters), dict(m._buffers)) for m in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
-    gradients = [None if p.grad is None else p.grad.detach().clone() for p in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
+    gradients = [(p, p.requires_grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
 
     def put_back() -> None:
+        for module, training, parameters, buffers in modules:
+            module.training = training
+            _set(module._parameters, parameters)  # what was replaced or added, not only what was changed
+            _set(module._buffers, buffers)
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(value)
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        for parameter, trainable, gradient in gradients:
+            parameter.requires_grad_(trainable)
             parameter.grad = gradient
-        for module, training in modes:
-            module.training = training
 
     return put_back
 
 
-def _stateful(part: Any) -> Callable[[], None]:
-    kept = copy.deepcopy(part.state_dict())
-    return lambda: part.load_state_dict(kept)
+def _optimizer(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    # not by load_state_dict, which casts moments to the type of their weights
+    state = {parameter: copy.deepcopy(values) for parameter, values in optimizer.state.items()}
+    groups = [
+        (
+            group,
+            {key: list(value) if key == "params" else copy.deepcopy(value) for key, value in group.items()},
+        )
+        for group in optimizer.param_groups
+    ]
+
+    def put_back() -> None:
+        _set(optimizer.state, state)
+        for group, kept in groups:
+            _set(group, kept)
+        optimizer.param_groups[:] = [group for group, _ in groups]
+
+    return put_back
+
+
+def _set(target: Any, content: Any) -> None:
+    target.clear()
+    target.update(content)
 
 
 def _schedule(schedule: Any) -> Callable[[], None]:
-    put_back = _stateful(schedule)
+    kept = copy.deepcopy(schedule.state_dict())
     optimizer = schedule.optimizer
     counted = getattr(optimizer, "_step_count", None), getattr(optimizer, "_opt_called", None)
 
     def put_back_counts() -> None:
-        put_back()
+        schedule.load_state_dict(kept)
         for name, value in zip(("_step_count", "_opt_called"), counted, strict=True):
             if value is not None:
                 setattr(optimizer, name, value)

@@ -1,7 +1,7 @@
 """NaN and infinity: where they were first seen, told once for each place."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,21 +27,21 @@ class NonFinite:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    def scalars(self, step: int, columns: Sequence[str], values: Sequence[float]) -> list[Finding]:
-        """The findings of one row of scalars."""
-        if math.isfinite(sum(values)):
+    def scalars(self, step: int, row: Mapping[str, float]) -> list[Finding]:
+        """The findings of one row of scalars, by column."""
+        if math.isfinite(sum(row.values())):
             return []
         found = []
-        for column, value in zip(columns, values, strict=True):
+        for column, value in row.items():
             if not math.isfinite(value):
                 found += self._scalar(step, column, value)
         return found
 
-    def inputs(self, step: int, columns: Sequence[str], values: Sequence[float]) -> list[Finding]:
-        """The findings of counts of non-finite inputs."""
+    def inputs(self, step: int, row: Mapping[str, float]) -> list[Finding]:
+        """The findings of the counts of non-finite inputs, by column."""
         found = []
-        for column, value in zip(columns, values, strict=True):
-            if value > 0 and column.startswith("input") and column.endswith("/nonfinite"):
+        for column, value in row.items():
+            if value > 0 and column.startswith(("input/", "input.")) and column.endswith("/nonfinite"):
                 text = f"{int(value)} values of the model's {column.removesuffix('/nonfinite')} are NaN or infinite."
                 found += self._tell(
                     "input-nonfinite", "error", column, step, text, ADVICE["input"], {column: int(value)}

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 SMOOTHING = 0.02
 """Weight of the newest step in the moving averages of time."""
+MEASUREMENT_SMOOTHING = 0.2
+"""The same, of the newest measurement."""
 MOST_SAVED = 2.0
 """Unspent time is kept for at most this many measurements, so that a pause is not followed by a burst."""
+FIRST_STEPS = 2
+"""Measured whatever it costs: the start of a run is shown at once, and the first measurement is a slow one."""
 
 
 @dataclass(slots=True)
@@ -13,7 +17,7 @@ class Budget:
     """A purse: each step pays in its share, each measurement is paid from it. Times in seconds."""
 
     share: float
-    """Part of the step time that may be spent, 0.02 for 2 %."""
+    """Part of the step time that may be spent, 0.02 for 2 %; 0 for never, 1 for every step."""
     saved_s: float = 0.0
     measurement_s: float = 0.0
     """What a measurement costs, smoothed; 0 until one was taken."""
@@ -22,23 +26,24 @@ class Budget:
     _steps: int = 0
 
     def due(self) -> bool:
-        """Whether the next step may be measured; the first two always are."""
-        return self._steps < 2 or self.saved_s >= self.measurement_s
+        """Whether the next step may be measured."""
+        if self.share <= 0 or self.share >= 1:
+            return self.share >= 1
+        return self._steps < FIRST_STEPS or self.saved_s >= self.measurement_s
 
     def step_ended(self, step_s: float, fixed_s: float, measurement_s: float) -> None:
         """Books a step that took `step_s`, of which our fixed part took `fixed_s` and a measurement `measurement_s`."""
         self._steps += 1
-        if measurement_s > 0:
-            warm = self._steps > 2 and self.measurement_s > 0
-            weight = 0.2 if warm else 1.0
-            self.measurement_s += weight * (measurement_s - self.measurement_s)
         own_s = fixed_s + measurement_s
+        if measurement_s > 0:
+            weight = MEASUREMENT_SMOOTHING if self._steps > FIRST_STEPS and self.measurement_s > 0 else 1.0
+            self.measurement_s += weight * (measurement_s - self.measurement_s)
         weight = SMOOTHING if self._steps > 1 else 1.0
         self.step_s += weight * (step_s - self.step_s)
         self.own_s += weight * (own_s - self.own_s)
         self.saved_s += self.share * (step_s - own_s) - measurement_s
-        self.saved_s = min(self.saved_s, MOST_SAVED * max(self.measurement_s, 1e-9))
-        if self._steps == 2:
+        self.saved_s = min(self.saved_s, MOST_SAVED * self.measurement_s)
+        if self._steps == FIRST_STEPS:
             self.saved_s = 0.0
 
     @property

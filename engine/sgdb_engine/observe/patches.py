@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+Function = Callable[..., Any]
+
 
 class Patches:
     """Replaced attributes of modules and classes, and registered hooks, with the way back."""
@@ -10,12 +12,10 @@ class Patches:
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
 
-    def replace(
-        self, owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
-    ) -> None:
-        """Sets `owner.name` to `make(original)`."""
+    def replace(self, owner: Any, name: str, make: Callable[[Function], Function]) -> None:
+        """Sets `owner.name` to `make(original)`; an original that a class inherits is looked up at each call."""
         own = name in vars(owner)
-        original = getattr(owner, name)
+        original = vars(owner)[name] if own else _inherited(owner, name)
         replacement = make(original)
         setattr(owner, name, replacement)
 
@@ -37,3 +37,11 @@ class Patches:
         """Puts everything back."""
         while self._undo:
             self._undo.pop()()
+
+
+def _inherited(owner: Any, name: str) -> Function:
+    # torch.fx, for one, replaces Module.__call__ while it traces: a function fetched now would go past it
+    def original(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(owner, instance), name)(*args, **kwargs)
+
+    return original

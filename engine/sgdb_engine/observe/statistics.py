@@ -1,4 +1,4 @@
-"""Tensor statistics: of one tensor on the CPU without a copy, and the record of ranges that inputs and outputs get."""
+"""Statistics of one tensor: min, max, mean, std and what is not finite."""
 
 import math
 from typing import NamedTuple
@@ -8,6 +8,8 @@ import torch
 
 NUMPY_TYPES = (torch.float32, torch.float64)
 """Types of which numpy can take a view; all others are converted first."""
+NARROW_SPREAD = 0.01
+"""Below this share of mean², a variance is not E[x²] − mean²: too few digits of float32 would be left."""
 
 
 class Ranges(NamedTuple):
@@ -24,14 +26,27 @@ RANGE_STATS = ("min", "max", "mean", "std", "nonfinite")
 NOTHING = Ranges(math.nan, math.nan, math.nan, math.nan, 0.0)
 
 
-def host_array(tensor: torch.Tensor) -> np.ndarray:
-    """The values of a CPU tensor as a flat array: a view where numpy knows the type and the memory is dense."""
+def columns_for_ranges(place: str) -> tuple[str, ...]:
+    """`input` → `input/min` … `input/nonfinite`."""
+    return tuple(f"{place}/{stat}" for stat in RANGE_STATS)
+
+
+def real_values(tensor: torch.Tensor) -> torch.Tensor:
+    """The values a tensor stores, without its history: those of a sparse one, and both parts of complex numbers."""
     tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
-    if tensor.dtype not in NUMPY_TYPES:
-        tensor = tensor.to(torch.float32)
-    flat: np.ndarray = tensor.numpy().reshape(-1)
+    elif tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def host_array(tensor: torch.Tensor) -> np.ndarray:
+    """The values of a CPU tensor as a flat array: a view where numpy knows the type and the memory is dense."""
+    values = real_values(tensor)
+    if values.dtype not in NUMPY_TYPES:
+        values = values.to(torch.float32 if values.is_floating_point() else torch.float64)
+    flat: np.ndarray = values.numpy().reshape(-1)
     return flat
 
 
@@ -44,13 +59,14 @@ def square_sum(values: np.ndarray) -> float:
     return total
 
 
+@np.errstate(all="ignore")
 def ranges(values: np.ndarray) -> Ranges:
     """Min, max, mean, std (population) and the number of non-finite values of a flat float array."""
     return ranges_and_squares(values)[0]
 
 
 def ranges_and_squares(values: np.ndarray) -> tuple[Ranges, float]:
-    """The ranges, and the sum of squares that they cost anyway."""
+    """The ranges, and the sum of squares that they cost anyway; numpy's warnings are the caller's to silence."""
     count = values.size
     if count == 0:
         return NOTHING, 0.0
@@ -58,15 +74,12 @@ def ranges_and_squares(values: np.ndarray) -> tuple[Ranges, float]:
     if not math.isfinite(squares):
         finite = values[np.isfinite(values)]
         if finite.size < count:
-            return ranges(finite)._replace(nonfinite=float(count - finite.size)), squares
+            return ranges_and_squares(finite)[0]._replace(nonfinite=float(count - finite.size)), squares
     mean = float(np.add.reduce(values)) / count
     variance = squares / count - mean * mean
-    if (
-        not variance > 1e-4 * mean * mean
-    ):  # the difference of two nearly equal numbers: take the slow, exact way
+    if not variance > NARROW_SPREAD * mean * mean:
         wide = values.astype(np.float64)
-        mean = float(wide.mean())
-        variance = float(wide.var())
+        mean, variance = float(wide.mean()), float(wide.var())
     low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
     return Ranges(low, high, mean, math.sqrt(variance), 0.0), squares
 
@@ -74,14 +87,21 @@ def ranges_and_squares(values: np.ndarray) -> tuple[Ranges, float]:
 def tensor_ranges(tensor: torch.Tensor) -> torch.Tensor:
     """The five numbers of `RANGE_STATS` as a float64 tensor [5] on the tensor's own device, without waiting for it."""
     if tensor.device.type == "cpu":
-        return torch.tensor(ranges(host_array(tensor)), dtype=torch.float64)
-    values = tensor.detach().reshape(-1).to(torch.float32)
+        return torch.tensor(ranges(host_array(tensor)), dtype=torch.float64, device="cpu")
+    return device_ranges(tensor)
+
+
+def device_ranges(tensor: torch.Tensor) -> torch.Tensor:
+    """As `tensor_ranges`, by PyTorch alone."""
+    values = real_values(tensor).reshape(-1)
+    values = values.to(torch.float32 if values.is_floating_point() else torch.float64)
+    if values.numel() == 0:
+        return torch.tensor(NOTHING, dtype=torch.float64, device=values.device)
     finite = values.isfinite()
-    count = finite.sum().clamp(min=1)
-    clean = torch.where(finite, values, 0.0)
-    mean = clean.sum(dtype=torch.float64) / count
-    deviation = torch.where(finite, values - mean, 0.0)
-    std = (deviation.square().sum(dtype=torch.float64) / count).sqrt()
-    low = torch.where(finite, values, math.inf).amin().double()
-    high = torch.where(finite, values, -math.inf).amax().double()
+    count = finite.sum()  # where none is finite 0/0 gives NaN below
+    mean = torch.where(finite, values, 0.0).sum(dtype=torch.float64) / count
+    deviation = torch.linalg.vector_norm(torch.where(finite, values - mean, 0.0), dtype=torch.float64)
+    std = deviation / count.sqrt()
+    low = torch.where(count > 0, torch.where(finite, values, math.inf).amin(), math.nan).double()
+    high = torch.where(count > 0, torch.where(finite, values, -math.inf).amax(), math.nan).double()
     return torch.stack((low, high, mean, std, (~finite).sum().double()))
