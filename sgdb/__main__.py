@@ -1,6 +1,26 @@
 """`python -m sgdb`, and the console script."""
 
-from sgdb.cli import main
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Runs the command line. An interrupt ends it quietly, from its first import on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from sgdb.cli import commands
+
+    commands(prog_name="sgdb")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[
+            0
+        ]  # -m puts the current folder there: a queue.py in it must not hide the standard library's
     main()

@@ -3,6 +3,7 @@
 Whatever is slow to import is imported by the command that needs it: `--help` and `--headless` stay light.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -70,11 +71,11 @@ theme = click.option(
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sgdb", message="sgdb %(version)s")
-def main() -> None:
+def commands() -> None:
     """See into a PyTorch training while it runs: watch it, pause it, step it; prove its set-up sound first."""
 
 
-@main.command(cls=TargetCommand)
+@commands.command(cls=TargetCommand)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @headless
@@ -116,7 +117,7 @@ def run(
     sys.exit(starting.run(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
 
 
-@main.command(cls=TargetCommand)
+@commands.command(cls=TargetCommand)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @headless
@@ -145,7 +146,7 @@ def check(
     sys.exit(starting.check(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
 
 
-@main.command()
+@commands.command()
 @click.argument("run", required=False)
 @runs_dir
 @click.option("--once", is_flag=True, help="Print one frame and leave.")
@@ -158,7 +159,7 @@ def attach(run: str | None, runs_dir: Path, once: bool, plain: bool, theme: str 
     sys.exit(starting.attach(runs_dir, run, once=once, look=starting.Look(plain=plain, theme=theme)))
 
 
-@main.command()
+@commands.command()
 @runs_dir
 def ls(runs_dir: Path) -> None:
     """List the runs here: state, step, losses, findings, size."""
@@ -168,7 +169,7 @@ def ls(runs_dir: Path) -> None:
         click.echo(line)
 
 
-@main.command()
+@commands.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("run.toml"))
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def init(path: Path, force: bool) -> None:
@@ -176,6 +177,8 @@ def init(path: Path, force: bool) -> None:
     from sgdb_engine.config import COMMENTED_CONFIG
     from sgdb_engine.errors import SgdbError
 
+    if path.suffix != ".toml":
+        raise SgdbError(f"{path}: give a name that ends in .toml; that is how sgdb knows a config")
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(COMMENTED_CONFIG)
@@ -183,4 +186,5 @@ def init(path: Path, force: bool) -> None:
         raise SgdbError(f"{path} is there already: give another name, or --force to overwrite it") from None
     except OSError as error:
         raise SgdbError(f"{path} cannot be written: {error.strerror}") from None
-    click.echo(f"{path} written. Next: sgdb check {path}, then sgdb run {path}")
+    quoted = shlex.quote(str(path))
+    click.echo(f"{path} written. Next: sgdb check {quoted}, then sgdb run {quoted}")

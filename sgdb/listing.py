@@ -4,20 +4,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from sgdb_engine.errors import RunFolderError
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.text import clean
 
 HEADINGS = ("RUN", "STATE", "STEP", "TRAIN LOSS", "VAL LOSS", "FINDINGS", "SIZE", "AGE")
-
-
-class Ending(msgspec.Struct):
-    """What the table takes from summary.json."""
-
-    metrics: dict[str, float | str] = {}
-    findings: list[dict[str, object]] = []
 
 
 def table_of_runs(runs_dir: Path) -> Iterator[str]:
@@ -40,37 +31,36 @@ def _row(folder: Path) -> tuple[str, ...]:
     if status.exit_code is None and not run_folder.is_alive(status):
         state = "lost"  # type: ignore[assignment]  # a word for the eye; the engine has no such state
     total = f"/{status.steps_planned}" if status.steps_planned else ""
-    ending = _ending(folder)
     return (
         clean(folder.name),
         state,
         f"{status.step}{total}",
-        _number(ending.metrics.get("train/loss")),
-        _number(ending.metrics.get("val/loss")),
-        str(len(ending.findings)) if ending.findings else "",
+        _number(status.metrics.get("train/loss")),
+        _number(status.metrics.get("val/loss")),
+        str(status.findings or ""),
         _size(folder),
         _age(time.time() - status.wall),
     )
 
 
-def _ending(folder: Path) -> Ending:
-    try:
-        return msgspec.json.decode((folder / "summary.json").read_bytes()[: 1 << 20], type=Ending)
-    except (OSError, msgspec.MsgspecError):
-        return Ending()
-
-
-def _number(value: float | str | None) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _size(folder: Path) -> str:
-    size = float(sum(file.lstat().st_size for file in folder.rglob("*")))
+    size = float(sum(_size_of(file) for file in folder.rglob("*")))
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             break
         size /= 1024
     return f"{size:.0f} {unit}"
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except OSError:  # a living run replaces its files
+        return 0
 
 
 def _age(seconds: float) -> str:

@@ -1,14 +1,14 @@
 """Progress in plain lines, where there is no dashboard. They go to stderr: stdout is the training's own."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 
 import click
 
-from sgdb_engine.events import ENDED
 from sgdb_engine.session import Engine
-from sgdb_engine.target import Mode
 
+REFUSED = 2
 FIRST_PERIOD_S = 1.0
 LONGEST_PERIOD_S = 10.0
 """Lines come each second at first, and ever less often."""
@@ -17,7 +17,7 @@ LONGEST_PERIOD_S = 10.0
 class Progress:
     """Prints how an engine is getting on."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: str) -> None:
         self.refusal = ""
         """Why nothing could be run; empty where it could."""
         self._mode = mode
@@ -30,59 +30,71 @@ class Progress:
 
     def told(self, engine: Engine) -> None:
         """Prints a line if there is something to say."""
-        if engine.end is not None and engine.end.exit_code == 2:
+        if engine.end is not None and engine.end.exit_code == REFUSED:
             self.refusal = engine.end.message
             return
         self._describe(engine)
         self._tell_findings(engine)
-        ended = engine.state in ENDED
+        ended = engine.end is not None
         now = time.monotonic()
         if engine.step and (now >= self._next or engine.epoch != self._epoch or ended):
             self._next, self._epoch = now + self._period_s, engine.epoch
             self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
-            _say(_line(engine, self._rate(now, engine.step)))
+            self.say(_line(engine, self._rate(now, engine.step)))
         if ended:
             self._tell_end(engine)
 
-    def _rate(self, now: float, step: int) -> float:
-        """Steps per second since the line before."""
+    def interrupted(self) -> None:
+        """Says that Ctrl-C was heard."""
+        self.say("stopping at the next step; once more ends it at once")
+
+    def say(self, text: str) -> None:
+        """Prints a line to stderr. Where nobody reads any more the training goes on."""
+        with contextlib.suppress(OSError, ValueError):
+            for line in text.splitlines():
+                click.echo(f"sgdb: {line}", err=True)
+
+    def _rate(self, now: float, step: int) -> float | None:
+        """Steps per second since the line before; None where there was none."""
         then, step_then = self._last
         self._last = (now, step)
-        return (step - step_then) / max(now - then, 1e-9)
+        return (step - step_then) / (now - then) if step_then and now > then else None
 
     def _describe(self, engine: Engine) -> None:
         described = engine.described
         if described is None or self._described:
             return
         self._described = True
-        length = f"{described.steps_planned} steps" if described.steps_planned else "no planned end"
-        size = f"{described.parameters:,} parameters in {len(described.tensors)} tensors"
-        _say(f"{size} on {described.device}, {length}")
+        at_most = "at most " if self._mode == "check" else ""
+        length = f"{at_most}{described.steps_planned} steps" if described.steps_planned else "no planned end"
+        size = f"{described.parameters:,} trainable parameters in {len(described.tensors)} tensors"
+        self.say(f"{size} on {described.device}, {length}")
         if self._mode == "check":
             for note in described.notes:
-                _say(note)
+                self.say(note)
 
     def _tell_findings(self, engine: Engine) -> None:
         for finding in engine.findings[self._findings :]:
-            _say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
+            self.say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
         self._findings = len(engine.findings)
 
     def _tell_end(self, engine: Engine) -> None:
         for stage in engine.checks:
-            _say(f"{stage.status}: {stage.name}: {stage.reason}")
+            self.say(f"{stage.status}: {stage.name}: {stage.reason}")
         if self._mode == "run" or engine.state != "finished":
             end = engine.end
-            _say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
+            self.say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
 
 
-def _line(engine: Engine, rate: float) -> str:
+def _line(engine: Engine, rate: float | None) -> str:
     described, latest = engine.described, engine.latest()
     total = f"/{described.steps_planned}" if described and described.steps_planned else ""
     parts = [f"step {engine.step}{total}"]
     if engine.epoch:
         parts.append(f"epoch {engine.epoch}")
     parts += _values(latest)
-    parts.append(f"{rate:.3g} it/s")
+    if rate:
+        parts.append(f"{rate:.3g} it/s")
     return "  ".join(parts)
 
 
@@ -98,7 +110,3 @@ SHOWN = (
 
 def _values(latest: Mapping[str, float]) -> list[str]:
     return [f"{label} {latest[name]:.4g}" for label, name in SHOWN if name in latest]
-
-
-def _say(text: str) -> None:
-    click.echo(f"sgdb: {text}", err=True)

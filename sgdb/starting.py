@@ -1,5 +1,6 @@
 """Starting a run or a check, with the dashboard on it or without, and saying how to come back."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -7,17 +8,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sgdb_engine.errors import SgdbError
-from sgdb_engine.launch import start_engine
+from sgdb_engine.events import CheckStage
+from sgdb_engine.launch import Order, start_engine
 from sgdb_engine.recording import folder as run_folder
-from sgdb_engine.target import ConfigTarget, Mode, resolve
-from sgdb_engine.text import clean, clean_lines
+from sgdb_engine.recording.output_log import TailReader
+from sgdb_engine.recording.reader import RunReader
+from sgdb_engine.target import resolve
+from sgdb_engine.text import clean
+
+if TYPE_CHECKING:
+    from sgdb_tui.app import Outcome
+
+REFUSED = 2
+LEFT = 130
+"""Exit codes: of what never began, and of a check that was left before its verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +72,28 @@ def run(wanted: Wanted, look: Look) -> int:
     target = resolve(wanted.target, wanted.arguments, wanted.overrides)
     refuse_unwritable(wanted.summary_path)
     folder = run_folder.create_run_folder(wanted.runs_dir, target.config.run.name)
-    with discarded_on_refusal(folder):
+    with removed_unless_begun(folder):
         target.describe_in(folder, "run")
-        if not look.screen:
-            return _train_here(target, folder, "run", wanted)
-        return _train_there(target, folder, "run", wanted, look)
+        order = target.order(folder, "run", max_steps=wanted.max_steps, summary_path=wanted.summary_path)
+        if look.screen:
+            return _run_watched(folder, look, start_engine(order))
+        code = _train_here(order, f"recording in {folder}; watch it with: {attach_command(folder)}")
+    click.echo(f"sgdb: recorded in {folder}; look at it with: {attach_command(folder)}", err=True)
+    return code
 
 
 def check(wanted: Wanted, look: Look) -> int:
     """Checks a target in a folder that is gone afterwards; returns the exit code."""
     target = resolve(wanted.target, wanted.arguments, wanted.overrides)
     refuse_unwritable(wanted.summary_path)
-    folder = Path(tempfile.mkdtemp(prefix="sgdb-check-"))
-    try:
+    with temporary_folder() as folder:
         target.describe_in(folder, "check")
-        if not look.screen:
-            return _train_here(target, folder, "check", wanted)
-        return _train_there(target, folder, "check", wanted, look)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
+        if look.screen:
+            return _check_watched(folder, look, start_engine(order))
+        return _train_here(
+            order, f"checking {clean(target.written)}; this loads PyTorch, the data and the model first"
+        )
 
 
 def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
@@ -96,7 +110,9 @@ def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
         raise SgdbError(
             "this is not a terminal that can show a dashboard; `sgdb attach --once` prints one frame"
         )
-    return _show(folder, look, None)
+    outcome = _show(folder, look)
+    click.echo(_standing(folder))
+    return outcome.exit_code
 
 
 def refuse_unwritable(path: Path | None) -> None:
@@ -105,60 +121,119 @@ def refuse_unwritable(path: Path | None) -> None:
         raise SgdbError(f"--json {path}: cannot be written there; give a file in a folder that exists")
 
 
-@contextmanager
-def discarded_on_refusal(folder: Path) -> Iterator[None]:
-    """A run that was refused before its first step leaves no folder behind."""
+@contextlib.contextmanager
+def removed_unless_begun(folder: Path) -> Iterator[None]:
+    """A run that was refused, or ended before its engine could say a word, leaves no folder behind."""
     try:
         yield
-    except SgdbError:
-        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException as error:
+        if isinstance(error, SgdbError) or not (folder / run_folder.STATUS_JSON).exists():
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _train_here(target: ConfigTarget, folder: Path, mode: Mode, wanted: Wanted) -> int:
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A run folder that is gone afterwards. Raises SgdbError where none can be made."""
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="sgdb-check-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SgdbError(
+            f"no temporary folder can be made: {error}; set TMPDIR to one that can be written"
+        ) from None
+    with temporary as folder:
+        yield Path(folder)
+
+
+def _train_here(order: Order, first_words: str) -> int:
     from sgdb.progress import Progress
     from sgdb_engine.host import run_order
 
-    order = target.order(folder, mode, max_steps=wanted.max_steps, summary_path=wanted.summary_path)
-    progress = Progress(mode)
-    code = run_order(order, progress.told)
-    refusal = progress.refusal
-    if refusal:
-        raise SgdbError(refusal)
-    if mode == "run":
-        click.echo(f"sgdb: recorded in {folder}; look at it with: {attach_command(folder)}", err=True)
+    progress = Progress(order.mode)
+    progress.say(first_words)
+    code = run_order(order, progress.told, interrupted=progress.interrupted)
+    if progress.refusal:
+        raise SgdbError(progress.refusal)
     return code
 
 
-def _train_there(target: ConfigTarget, folder: Path, mode: Mode, wanted: Wanted, look: Look) -> int:
-    order = target.order(folder, mode, max_steps=wanted.max_steps, summary_path=wanted.summary_path)
-    return _show(folder, look, start_engine(order))
+def _run_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") -> int:
+    outcome = _show(folder, look)
+    if not outcome.goes_on:
+        _wait(engine)
+    engine.poll()  # or a process that has ended still counts as one
+    status = run_folder.read_status(folder)
+    if status.exit_code == REFUSED:
+        raise SgdbError(status.message)
+    click.echo(_standing(folder))
+    return outcome.exit_code or status.exit_code or 0
 
 
-def _show(folder: Path, look: Look, engine: "subprocess.Popen[bytes] | None") -> int:
+def _check_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") -> int:
+    """The engine of a check does not outlive its dashboard."""
+    try:
+        outcome = _show(folder, look)
+        if not outcome.goes_on:
+            _wait(engine)
+        status = run_folder.read_status(folder)
+    finally:
+        _end(engine)
+    if status.exit_code is None:
+        click.echo("The check was left before its verdict: nothing is proven.", err=True)
+        return outcome.exit_code or LEFT
+    if status.exit_code == REFUSED:
+        raise SgdbError(status.message)
+    for line in _result(folder, status):
+        click.echo(line)
+    return outcome.exit_code or status.exit_code
+
+
+def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:
+    """What is to stand in the terminal when the dashboard and the folder of a check are gone."""
+    if status.state == "failed":
+        output = TailReader(folder / run_folder.OUTPUT_LOG, max_lines=40)
+        output.poll()
+        yield from output.lines()
+    else:
+        for event in RunReader(folder).poll().events:
+            if isinstance(event, CheckStage) and event.status != "running":
+                yield f"{event.status}: {event.name}: {event.reason}"
+
+
+def _show(folder: Path, look: Look) -> "Outcome":
     from sgdb_tui.app import watch
 
-    outcome = watch(folder, ascii=look.ascii, theme=look.theme)
-    if outcome.exit_code:  # the dashboard itself was ended, not the run
-        return outcome.exit_code
-    if engine is not None:
-        engine.poll()
-    return _farewell(folder)
+    return watch(folder, ascii=look.ascii, theme=look.theme)
 
 
-def _farewell(folder: Path) -> int:
-    """One line on how the run stands and how to come back; returns its exit code, or 0 while it lives."""
+def _wait(engine: "subprocess.Popen[bytes]") -> None:
+    """Its training has ended: it has only to write its last words."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        engine.wait(10)
+
+
+def _end(engine: "subprocess.Popen[bytes]") -> None:
+    """Ends it: in good order, at once, by force, whatever works first."""
+    for end in (engine.terminate, engine.terminate, engine.kill):
+        if engine.poll() is None:
+            end()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                engine.wait(3)
+
+
+def _standing(folder: Path) -> str:
+    """One line on how a run stands and how to come back."""
     status = run_folder.read_status(folder)
-    if status.exit_code == 2:
-        raise SgdbError(clean_lines(status.message))
-    name = clean(folder.name)
-    if status.exit_code is None and run_folder.is_alive(status):
-        click.echo(f"{name} goes on. Come back with: {attach_command(folder)}")
-        return 0
-    click.echo(
-        f"{name} {status.state} at step {status.step}. Look at it again with: {attach_command(folder)}"
+    name, again = clean(folder.name), attach_command(folder)
+    if status.exit_code == REFUSED:
+        return f"{name} was refused: {status.message}"
+    if status.exit_code is not None:
+        return f"{name} {status.state} at step {status.step}. Look at it again with: {again}"
+    if run_folder.is_alive(status):
+        return f"{name} goes on. Come back with: {again}"
+    return (
+        f"{name} was lost at step {status.step}: its engine is gone. Look at what it recorded with: {again}"
     )
-    return status.exit_code or 0
 
 
 def attach_command(folder: Path) -> str:

@@ -3,8 +3,10 @@
 Nothing here imports torch, so that a new engine answers before the training code is loaded.
 """
 
+import contextlib
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -23,21 +25,40 @@ from sgdb_engine.hardware import HardwareSampler
 from sgdb_engine.launch import Order
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
+from sgdb_engine.recording.output_log import OutputLog
 from sgdb_engine.session import End, Engine, Training
 from sgdb_engine.summary import summarise, write_summary
 
 STATUS_PERIOD_S = 1.0
 EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+REFUSED = 2
+"""Exit code of a run that never began: the command line, the config, the data or the model cannot be right."""
+METRICS_TOLD = ("train/", "val/")
 
 
 class Host:
     """Serves one engine from the main thread until it ends."""
 
-    def __init__(self, engine: Engine, *, mode: str, target: str, summary_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        order: Order,
+        *,
+        interrupted: Callable[[], None] = lambda: None,
+        output_log: OutputLog | None = None,
+    ) -> None:
+        """Makes the host of an engine that is not started.
+
+        Args:
+            engine: what is served.
+            order: what it was made from.
+            interrupted: called when the first signal asked the training to stop.
+            output_log: kept under its cap.
+        """
         self._engine = engine
-        self._mode = mode
-        self._target = target
-        self._summary_path = summary_path
+        self._order = order
+        self._interrupted = interrupted
+        self._output_log = output_log
         self._info = run_folder.read_info(engine.folder)
         self._hardware = HardwareSampler()
         self._signal: signal.Signals | None = None
@@ -55,18 +76,23 @@ class Host:
         try:
             self._engine.start()
             while self._engine.wait(0) is None:
+                self._end_if_orphaned()
                 self._write_status()
                 self._sample_hardware()
+                self._trim_output()
                 told(self._engine)
                 self._wait_for_end(STATUS_PERIOD_S)
         finally:
             if server is not None:
                 server.close()
         end = self._engine.wait() or End("failed", 1)
+        self._trim_output()
         told(self._engine)
-        code = EXIT_CODE_OF_SIGNAL[self._signal] if self._signal and end.exit_code == 0 else end.exit_code
-        self._write_status(end, code)
-        self._write_summary(end)
+        asked = self._signal is not None and end.state != "failed"
+        code = EXIT_CODE_OF_SIGNAL[self._signal] if self._signal and asked else end.exit_code
+        if code != REFUSED and not self._write_summary(end):
+            code = code or 1
+        self._write_status(end, code)  # last: whoever waits for an exit code finds all else in its place
         return code
 
     def handle_signals(self) -> None:
@@ -78,13 +104,35 @@ class Host:
 
     def _asked_to_end(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
-            os._exit(EXIT_CODE_OF_SIGNAL[signal.Signals(number)])
+            self._end_at_once(signal.Signals(number))
         self._signal = signal.Signals(number)
         # not from the handler itself: the interrupted code may hold the gate's lock
         threading.Thread(target=self._stop, args=(self._signal.name,), daemon=True).start()
 
     def _stop(self, by: str) -> None:
+        self._interrupted()
         self._engine.submit(Stop(checkpoint=True), by)
+
+    def _end_at_once(self, why: signal.Signals) -> None:
+        """Nothing is waited for, nothing more is saved; but nothing is left lying about either."""
+        code = EXIT_CODE_OF_SIGNAL[why]
+        if self._order.disposable:
+            discard(self._engine.folder)
+        else:
+            self._write_status(End("stopped", code, f"ended at once by {why.name}"), code)
+        if self._socket:
+            Path(self._socket).unlink(missing_ok=True)
+        os._exit(code)
+
+    def _end_if_orphaned(self) -> None:
+        order = self._order
+        if order.disposable and order.asked_by and os.getppid() != order.asked_by:
+            self._end_at_once(signal.SIGTERM)
+
+    def _trim_output(self) -> None:
+        if self._output_log is not None:
+            with contextlib.suppress(OSError):  # a full disk; the recorder says so in words
+                self._output_log.trim()
 
     def _wait_for_end(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -130,17 +178,25 @@ class Host:
             sgdb_share=engine.own_share,
             message=end.message if end else engine.recorder.problem,
             exit_code=exit_code,
+            metrics={n: v for n, v in engine.latest().items() if n.startswith(METRICS_TOLD)},
+            findings=len(engine.findings),
         )
-        try:
+        with contextlib.suppress(OSError):  # a full disk must not end the run; the recorder says so in words
             run_folder.write_status(engine.folder, status)
-        except OSError:  # a full disk must not end the run; the recorder says so in words
-            return
 
-    def _write_summary(self, end: End) -> None:
-        summary = summarise(self._engine, end, mode=self._mode, target=self._target)
-        for path in (self._engine.folder / "summary.json", self._summary_path):
-            if path is not None:
-                write_summary(path, summary)
+    def _write_summary(self, end: End) -> bool:
+        """Writes it into the run folder, and where it was asked for; whether that worked."""
+        summary = summarise(self._engine, end, mode=self._order.mode, target=self._order.target)
+        with contextlib.suppress(OSError):
+            write_summary(self._engine.folder / "summary.json", summary)
+        if not self._order.summary_path:
+            return True
+        try:
+            write_summary(Path(self._order.summary_path), summary)
+        except OSError as error:
+            print(f"sgdb: --json {self._order.summary_path}: {error}", file=sys.stderr)  # noqa: T201  (the only place left)
+            return False
+        return True
 
 
 def engine_for(order: Order) -> Engine:
@@ -162,13 +218,25 @@ def engine_for(order: Order) -> Engine:
     return Engine(Path(order.folder), training, budget=config.observe.budget, max_steps=order.max_steps)
 
 
-def run_order(order: Order, told: Callable[[Engine], None] = lambda engine: None) -> int:
-    """Carries out an order in this process; returns the exit code."""
-    engine = engine_for(order)
-    summary_path = Path(order.summary_path) if order.summary_path else None
-    host = Host(engine, mode=order.mode, target=order.target, summary_path=summary_path)
+def run_order(
+    order: Order,
+    told: Callable[[Engine], None] = lambda engine: None,
+    *,
+    interrupted: Callable[[], None] = lambda: None,
+    output_log: OutputLog | None = None,
+) -> int:
+    """Carries out an order in this process; returns the exit code. The arguments are those of a Host."""
+    host = Host(engine_for(order), order, interrupted=interrupted, output_log=output_log)
     host.handle_signals()
     return host.serve(told)
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder into which others may still be writing; they must not be able to keep it."""
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def main() -> None:
@@ -178,7 +246,7 @@ def main() -> None:
     _let_go_of_stdin()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
-    sys.exit(run_order(order))
+    sys.exit(run_order(order, output_log=OutputLog(Path(order.folder))))
 
 
 def _let_go_of_stdin() -> None:

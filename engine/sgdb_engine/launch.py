@@ -1,13 +1,16 @@
 """Starting an engine in a process of its own, that survives the terminal it was started from."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 
-from sgdb_engine.recording.folder import OUTPUT_LOG
+from sgdb_engine.recording import liveness
+from sgdb_engine.recording.folder import OUTPUT_LOG, RunStatus, write_status
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +28,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: int | None = None
     summary_path: str = ""
     """Where the summary goes besides the run folder."""
+    disposable: bool = False
+    """The run folder is temporary: it goes with the process that asked for it, however that one ends."""
+    asked_by: int = 0
+    """Process id of the command that waits for a disposable run in another process; 0: the run is in that process."""
 
 
 def start_engine(order: Order) -> "subprocess.Popen[bytes]":
@@ -48,6 +55,21 @@ def start_engine(order: Order) -> "subprocess.Popen[bytes]":
     finally:
         os.close(log)
     assert process.stdin is not None
-    process.stdin.write(msgspec.json.encode(order))
-    process.stdin.close()
+    with contextlib.suppress(
+        OSError
+    ):  # a full disk is told by the engine; an engine that is gone is seen to be
+        write_status(
+            Path(order.folder), _starting(process.pid)
+        )  # before the order: the engine writes its own then
+        process.stdin.write(msgspec.json.encode(msgspec.structs.replace(order, asked_by=os.getpid())))
+        process.stdin.close()
     return process
+
+
+def _starting(pid: int) -> RunStatus:
+    """What is known of an engine that cannot speak yet: from the first moment on one can see whether it lives."""
+    host, boot_id = liveness.host_name(), liveness.boot_id()
+    start_time = liveness.start_time_of(pid)
+    return RunStatus(
+        host=host, boot_id=boot_id, pid=pid, start_time=start_time, state="starting", wall=time.time()
+    )

@@ -22,6 +22,7 @@ class CheckSummary(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     reason: str
     seconds: float
+    evidence: dict[str, Any]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     checks: Sequence[CheckSummary]
     findings: Sequence[Finding]
+    notes: Sequence[str]
+    """What a reader should know: precision, what was held still."""
     message: str = ""
 
 
@@ -51,10 +54,13 @@ def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
         seconds=round(time.monotonic() - engine.started, 3),
         metrics={name: value for name, value in engine.latest().items() if name.startswith(SUMMARY_METRICS)},
         checks=[
-            CheckSummary(name=c.name, status=c.status, reason=c.reason, seconds=c.seconds)
+            CheckSummary(
+                name=c.name, status=c.status, reason=c.reason, seconds=c.seconds, evidence=c.evidence
+            )
             for c in engine.checks
         ],
         findings=engine.findings,
+        notes=engine.described.notes if engine.described else (),
         message=end.message,
     )
 
@@ -71,11 +77,16 @@ def verdict_of(end: End, checks: Sequence[CheckStage], findings: Sequence[Findin
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    """Writes it whole or not at all.
+    """Writes it whole or not at all; into a pipe or a device as it is.
 
     Raises:
         OSError: the place cannot be written.
     """
+    content = msgspec.json.format(to_json(summary), indent=2) + b"\n"
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(msgspec.json.format(to_json(summary), indent=2) + b"\n")
+    draft.write_bytes(content)
     draft.replace(path)

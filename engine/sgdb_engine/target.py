@@ -15,6 +15,7 @@ from sgdb_engine.errors import TargetError
 from sgdb_engine.launch import Order
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
+from sgdb_engine.text import clean
 
 Mode = Literal["run", "check"]
 
@@ -40,6 +41,7 @@ class ConfigTarget:
             overrides=self.overrides,
             max_steps=max_steps,
             summary_path=str(summary_path.absolute()) if summary_path else "",
+            disposable=mode == "check",
         )
 
     def describe_in(self, folder: Path, mode: Mode) -> run_folder.RunInfo:
@@ -70,14 +72,22 @@ def resolve(written: str, arguments: Sequence[str], overrides: Sequence[str]) ->
     path = Path(written)
     if path.suffix != ".toml":
         raise TargetError(
-            f"{written}: cannot be run: a target is a config, a file that ends in .toml. "
-            "`sgdb init` writes one to start from."
+            f"{clean(written)}: {_what_it_is(path)}; this version runs configs, files that end in .toml. "
+            '`sgdb init` writes one to start from, and its model may be yours: use = "module:function"'
         )
     if arguments:
         raise TargetError(
             f"{' '.join(arguments)}: a config takes no arguments; change a value with --set section.key=value"
         )
     return ConfigTarget(written, path, tuple(overrides), load_config(path, overrides))
+
+
+def _what_it_is(path: Path) -> str:
+    if path.suffix == ".py":
+        return "is a Python script"
+    if path.is_dir():
+        return "is a folder"
+    return "is not a config"
 
 
 def versions() -> dict[str, str]:

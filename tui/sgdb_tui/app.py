@@ -23,6 +23,8 @@ from sgdb_tui.themes import SHORT_NAMES, THEMES, theme_for
 
 POLL_S = 0.5
 TABLES_S = 1.0
+REFUSED = 2
+"""Exit code of an engine that refused to begin: the data or the model cannot be right."""
 SLOWEST_S = 4.0
 CATCHING_UP_S = 0.02
 """Between two polls while a long run is being read."""
@@ -97,6 +99,9 @@ class SgdbApp(App[None]):
         """Poll and show; the slower the frame, the later the next."""
         began = time.monotonic()
         changed = self.view.poll()
+        if self.view.status is not None and self.view.status.exit_code == REFUSED:
+            self.exit()  # there is nothing to see; the command that opened the dashboard says why
+            return
         run_screen = self.run_screen()
         if run_screen is not None:
             tables = began - self._tables_at >= TABLES_S - 0.05

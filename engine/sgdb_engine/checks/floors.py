@@ -1,7 +1,8 @@
 """The lowest loss that one batch allows: where equal inputs have different targets, no model can tell them apart."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,61 +16,71 @@ def floor_of(terms: tuple[LossTerm, ...], inputs: Tensor, target: Tensor) -> flo
     Classes: the conditional entropy, in nats, of the target given the input; in a text, given the characters before it,
     since a causal model sees no others. Numbers: the spread of the targets of equal inputs.
     """
-    return sum(term.weight * FLOORS[term.name](list(_groups(inputs, target))) for term in terms)
+    twins = list(_twins(inputs, target))
+    return sum(term.weight * sum(map(LOWEST[term.name], twins)) / target.numel() for term in terms)
 
 
 def blind_of(terms: tuple[LossTerm, ...], target: Tensor) -> float:
     """What a model reaches on this batch without looking at its input: always the class frequencies, or the mean."""
-    targets = target.flatten() if not target.is_floating_point() else target
-    return sum(term.weight * FLOORS[term.name]([targets.cpu().double()]) for term in terms)
+    targets = (target if target.is_floating_point() else target.flatten()).cpu().double()
+    return sum(term.weight * LOWEST[term.name](targets) / target.numel() for term in terms)
 
 
-def _groups(inputs: Tensor, target: Tensor) -> Iterator[Tensor]:
-    """The targets of each set of equal inputs, one after the other."""
-    members: dict[Hashable, list[Tensor]] = defaultdict(list)
+def _twins(inputs: Tensor, target: Tensor) -> Iterator[Tensor]:
+    """The targets of each set of equal inputs that has more than one member: float64 [members, ...]."""
+    members: dict[bytes, list[Tensor]] = defaultdict(list)
     is_text = not inputs.is_floating_point() and inputs.ndim == 2 and inputs.shape == target.shape
     for row, wanted in zip(inputs.cpu(), target.cpu(), strict=True):
-        if is_text:
-            for place in range(len(row)):
-                members[row[: place + 1].numpy().tobytes()].append(wanted[place])
-        else:
-            members[row.numpy().tobytes()].append(wanted)
-    for group in members.values():
-        yield torch.stack(group).double()
+        for key, value in zip(_prefixes(row), wanted, strict=True) if is_text else ((_key(row), wanted),):
+            members[key].append(value)
+    return (torch.stack(group).double() for group in members.values() if len(group) > 1)
 
 
-def _entropy(groups: list[Tensor]) -> float:
-    """Mean over all targets of −ln of the share that their own class has in their group."""
-    total, count = 0.0, 0
-    for group in groups:
-        shares = torch.unique(group, return_counts=True)[1].double() / len(group)
-        total -= float((shares * shares.log()).sum()) * len(group)
-        count += len(group)
-    return total / count
+def _key(row: Tensor) -> bytes:
+    return hashlib.blake2b(_bytes(row), digest_size=16).digest()
 
 
-def _spread(
-    distance: Callable[[Tensor], Tensor], centre: Callable[[Tensor], Tensor]
-) -> Callable[[list[Tensor]], float]:
-    def mean_distance(groups: list[Tensor]) -> float:
-        distances = [distance(group - centre(group)) for group in groups]
-        return float(torch.cat([d.reshape(-1) for d in distances]).mean())
-
-    return mean_distance
+def _prefixes(row: Tensor) -> Iterator[bytes]:
+    seen = hashlib.blake2b(digest_size=16)
+    for token in row:
+        seen.update(_bytes(token))
+        yield seen.copy().digest()
 
 
-def _mean(group: Tensor) -> Tensor:
-    return group.mean(0)
+def _bytes(values: Tensor) -> bytes:
+    """Equal for equal values: −0.0 is 0.0."""
+    return (values.double() + 0.0).numpy().tobytes()
 
 
-def _median(group: Tensor) -> Tensor:
-    return group.median(0).values
+def _entropy(classes: Tensor) -> float:
+    """Sum of −ln of the share of each target's own class."""
+    counts = torch.unique(classes, return_counts=True)[1].double()
+    return -float((counts * (counts / counts.sum()).log()).sum())
 
 
-FLOORS: dict[str, Callable[[list[Tensor]], float]] = {
+def _squares(numbers: Tensor) -> float:
+    return float((numbers - numbers.mean(0)).square().sum())
+
+
+def _absolutes(numbers: Tensor) -> float:
+    return float((numbers - numbers.median(0).values).abs().sum())
+
+
+def _smooth_absolutes(numbers: Tensor) -> float:
+    """At the number where the slope of the loss, which rises from one end to the other, is 0: by halving."""
+    low, high = numbers.amin(0), numbers.amax(0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        rises = (middle - numbers).clamp(-1, 1).sum(0) > 0
+        low, high = torch.where(rises, low, middle), torch.where(rises, middle, high)
+    return float(torch.nn.functional.smooth_l1_loss(low.expand_as(numbers), numbers, reduction="sum"))
+
+
+LOWEST: dict[str, Callable[[Tensor], float]] = {
     "cross_entropy": _entropy,
     "binary_cross_entropy": _entropy,
-    "mse": _spread(torch.square, _mean),
-    "l1": _spread(torch.abs, _median),
-    "smooth_l1": _spread(lambda d: torch.where(d.abs() < 1, 0.5 * d * d, d.abs() - 0.5), _median),
+    "mse": _squares,
+    "l1": _absolutes,
+    "smooth_l1": _smooth_absolutes,
 }
+"""Targets that one output must do for → the lowest sum of their losses."""

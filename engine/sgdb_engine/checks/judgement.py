@@ -17,7 +17,7 @@ BLIND = 0.9
 STILL_FALLING = 0.03
 """Relative fall of the median over a window that counts as progress."""
 WINDOW = 40
-"""Steps of such a window."""
+"""Steps of such a window. With fewer than two of them there is no verdict but on what is plain."""
 SMOOTHED = 5
 """Losses that are averaged: with dropout each draws its own mask."""
 
@@ -36,7 +36,9 @@ def excess_of(loss: float, start: float, floor: float) -> float:
     room = start - floor
     if not math.isfinite(loss):
         return math.inf
-    return (loss - floor) / room if room > 0 else 0.0
+    if room <= 0:
+        return 0.0 if loss <= floor else math.inf
+    return (loss - floor) / room
 
 
 def is_near_zero(losses: Sequence[float], floor: float) -> bool:
@@ -49,35 +51,54 @@ def judge(losses: Sequence[float], floor: float, blind: float = math.inf) -> Jud
 
     `floor` is the lowest loss that the batch allows, `blind` what is reached without looking at its inputs.
     """
-    start, steps = losses[0], len(losses) - 1
     bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
     if bad is not None:
-        return Judgement("fail", f"the loss became {_word(losses[bad])} at step {bad}", math.inf)
+        return Judgement("fail", _not_finite(losses, bad), math.inf)
+    start, end = losses[0], fmean(losses[-SMOOTHED:])
     excess = _last_excess(losses, floor)
-    end = fmean(losses[-SMOOTHED:])
-    course = f"the loss went from {start:.4g} to {end:.2g} in {steps} steps"
-    above = f" (the lowest possible here is {floor:.3g})" if floor > 1e-6 else ""
-    if excess < NEAR_ZERO:
-        return Judgement("pass", f"{course}{above}: near zero, the batch is learnt by heart", excess)
-    if excess < PASS:
-        return Judgement("pass", f"{course}{above}: {excess:.1%} of what could be learnt is left", excess)
-    if is_still_falling(losses):
-        return Judgement("inconclusive", f"{course}{above} and is still falling: give it more steps", excess)
-    if BLIND * blind <= end <= start:
-        return Judgement(
-            "fail", f"{course}, no better than a guess that ignores the inputs ({blind:.3g})", excess
+    status, words = _verdict(losses, floor, blind, excess)
+    steps = len(losses) - 1
+    lowest = f" (the lowest possible here is {floor:.3g})" if floor > 1e-6 else ""
+    course = f"the loss went from {start:.4g} to {end:.3g} in {steps} step{'' if steps == 1 else 's'}{lowest}"
+    return Judgement(status, course + words, excess)
+
+
+def _verdict(losses: Sequence[float], floor: float, blind: float, excess: float) -> tuple[CheckStatus, str]:
+    """The status, and how the sentence on the course of the loss goes on."""
+    start, end = losses[0], fmean(losses[-SMOOTHED:])
+    if floor > 1e-6 and floor > BLIND * blind:
+        return (
+            "fail",
+            ": the inputs do not tell the targets apart, most of the batch's inputs are equal to each other",
         )
+    if excess < NEAR_ZERO:
+        return "pass", ": near zero, the batch is learnt by heart"
+    if excess < PASS:
+        return "pass", f": {excess:.1%} of what could be learnt is left"
+    if max(start, end) - floor < PASS * (blind - floor) < math.inf:
+        return (
+            "pass",
+            f": the model knew this batch already, a guess that ignores the inputs would give {blind:.3g}",
+        )
+    if end > 2 * start - floor:
+        return "fail", ": it rises"
+    if len(losses) <= 2 * WINDOW:
+        return "inconclusive", ": too few steps for a verdict, give check.overfit more steps or seconds"
+    if end <= start and is_still_falling(losses):
+        return "inconclusive", " and is still falling: give check.overfit more steps or seconds"
+    if BLIND * blind <= end <= start:
+        return "fail", f": no better than a guess that ignores the inputs, which gives {blind:.3g}"
     if excess <= INCONCLUSIVE:
-        return Judgement("inconclusive", f"{course}{above} and stays there, {excess:.0%} short", excess)
+        return "inconclusive", f" and stays there: {excess:.0%} of what could be learnt is left"
     if end > start:
-        return Judgement("fail", f"the loss rose from {start:.4g} to {end:.4g} in {steps} steps", excess)
-    return Judgement("fail", f"{course}{above}: one batch cannot be learnt by heart", excess)
+        return "fail", ": it rises"
+    return "fail", f": one batch cannot be learnt by heart, {excess:.0%} of what could be learnt is left"
 
 
 def is_still_falling(losses: Sequence[float]) -> bool:
     """Whether the last window lies clearly below the one before it."""
     if len(losses) < 2 * WINDOW:
-        return len(losses) > 2 * SMOOTHED and fmean(losses[-SMOOTHED:]) < 0.9 * fmean(losses[:SMOOTHED])
+        return False
     before, after = median(losses[-2 * WINDOW : -WINDOW]), median(losses[-WINDOW:])
     return after < (1 - STILL_FALLING) * before and before > 0
 
@@ -86,5 +107,8 @@ def _last_excess(losses: Sequence[float], floor: float) -> float:
     return excess_of(fmean(losses[-SMOOTHED:]), losses[0], floor)
 
 
-def _word(value: float) -> str:
-    return "NaN" if math.isnan(value) else "infinite"
+def _not_finite(losses: Sequence[float], bad: int) -> str:
+    word = "NaN" if math.isnan(losses[bad]) else "infinite"
+    if bad == 0:
+        return f"the loss is {word} before the first update"
+    return f"the loss became {word} at step {bad}"

@@ -1,10 +1,13 @@
 """The check that finds most mistakes: can the user's own training step learn one batch by heart?"""
 
 import math
+import os
+import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sgdb_engine.checks.judgement import (
     PASS,
@@ -14,7 +17,7 @@ from sgdb_engine.checks.judgement import (
     judge,
 )
 from sgdb_engine.config import RunConfig
-from sgdb_engine.events import CheckStage
+from sgdb_engine.events import CheckStage, CheckStatus
 from sgdb_engine.session import Engine, Training
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from sgdb_engine.checks.reasons import Measured
     from sgdb_engine.observe.observer import Observer
     from sgdb_engine.workload import Workload
 
@@ -38,16 +40,32 @@ def check_of(config: RunConfig, base: Path) -> Training:
     """
 
     def check(engine: Engine) -> None:
-        from sgdb_engine.snapshot import restored
+        from sgdb_engine.snapshot import random_state_kept, restored
         from sgdb_engine.training import description_of
         from sgdb_engine.workload import build
 
-        workload = build(config, base)
-        engine.describe(description_of(config, workload, steps=config.check.overfit.steps, notes=HELD))
-        with restored(workload):
-            engine.checked(OneBatch(config, workload, engine).run())
+        with random_state_kept(), no_compiled_modules():
+            workload = build(config, base)
+            engine.describe(description_of(config, workload, steps=config.check.overfit.steps, notes=HELD))
+            with restored(workload):
+                engine.checked(OneBatch(config, workload, engine).run())
 
     return check
+
+
+@contextmanager
+def no_compiled_modules() -> "Iterator[None]":
+    """Keeps Python, here and in workers, from writing __pycache__ beside the user's modules."""
+    flag, variable = sys.dont_write_bytecode, os.environ.get("PYTHONDONTWRITEBYTECODE")
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = flag
+        if variable is None:
+            del os.environ["PYTHONDONTWRITEBYTECODE"]
+        else:
+            os.environ["PYTHONDONTWRITEBYTECODE"] = variable
 
 
 HELD = (
@@ -55,6 +73,16 @@ HELD = (
     "your optimizer, clipping, precision and dropout as they are; the learning rate held at its configured value",
 )
 """What is held still and what is not; shown with the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What is seen before the first update."""
+
+    nothing_trains: str
+    """Why no update can change anything; empty where one can."""
+    broken: list[str]
+    """What makes the check fail, however well the rest learns."""
 
 
 class OneBatch:
@@ -80,45 +108,47 @@ class OneBatch:
         x, y = self._hold_batch()
         self._floor = floor_of(self._config.loss, x, y)
         self._workload.model.train()
-        broken, cut = self._wiring(x, y)
-        if broken:
-            return self._outcome("fail", broken, started)
-        self._engine.stage(self._outcome("running", self._course_so_far(), started))
+        wiring = self._wiring(x, y)
+        if wiring.nothing_trains:
+            return self._outcome("fail", wiring.nothing_trains, started)
+        self._engine.stage(self._outcome("running", self._course_so_far(len(x)), started))
         moved = self._learn(x, y, started)
         judgement = judge(self._losses, self._floor, blind_of(self._config.loss, y))
-        if judgement.status == "pass" and not cut:
-            return self._outcome("pass", self._described(judgement), started, judgement)
-        if cut:
-            return self._outcome("fail", f"{cut}; {judgement.reason}", started, judgement)
-        return self._explained(judgement, x, y, moved, started)
+        status = "fail" if wiring.broken or not moved else judgement.status
+        sentences = [*wiring.broken, judgement.reason]
+        if judgement.status != "pass":
+            sentences += self._reasons(x, y, moved)
+        return self._outcome(status, "; ".join([*sentences, *self._dropout_left_on()]), started, judgement)
 
     def _hold_batch(self) -> "tuple[torch.Tensor, torch.Tensor]":
         x, y = next(iter(self._workload.train))
         return x.detach().clone(), y.detach().clone()
 
-    def _wiring(self, x: "torch.Tensor", y: "torch.Tensor") -> tuple[str, str]:
-        """One forward and backward: what is broken beyond training, and what is cut off though the rest may learn."""
-        from sgdb_engine.checks.wiring import called_modules, cut_parameters, named, why_nothing_trains
+    def _wiring(self, x: "torch.Tensor", y: "torch.Tensor") -> "Wiring":
+        """One forward and backward: what no training can mend."""
+        from sgdb_engine.checks import wiring
 
         model, optimizer = self._workload.model, self._workload.optimizer
         optimizer.zero_grad()
-        with called_modules(model) as called:
-            loss = self._loss(x, y)[0]
-        self._losses.append(loss.item())
-        broken = why_nothing_trains(model, optimizer, loss)
-        if broken:
-            return broken, ""
+        with wiring.UsedParameters(model) as used:
+            loss, output = self._loss(x, y)
+        nothing_trains = wiring.why_nothing_trains(model, optimizer, loss)
+        if nothing_trains:
+            self._losses.append(loss.item())
+            return Wiring(nothing_trains, [])
         loss.backward()  # type: ignore[no-untyped-call]
-        cut = cut_parameters(model, optimizer, called)
-        self._losses.clear()
+        broken = [
+            wiring.why_cut(wiring.cut_parameters(model, optimizer, used.names)),
+            wiring.unreachable_targets(output, y, [term.name for term in self._config.loss]),
+        ]
         optimizer.zero_grad()
-        if not cut:
-            return "", ""
-        verb = "runs but gets" if len(cut) == 1 else "run but get"
-        return "", f"{named(cut)} {verb} no gradient: the graph is cut above (detach, no_grad, .data?)"
+        return Wiring("", [sentence for sentence in broken if sentence])
 
     def _learn(self, x: "torch.Tensor", y: "torch.Tensor", started: float) -> bool:
-        """Trains until near the floor, to the end of the budget or to NaN; returns whether any weight changed."""
+        """Trains until near the floor, to the end of the budget or to NaN.
+
+        Returns whether any weight changed; true where no update was made.
+        """
         import torch
 
         before = [p.detach().clone() for p in self._workload.model.parameters()]
@@ -131,7 +161,8 @@ class OneBatch:
                 if observer.step == 1:
                     self._grad_norm = observer.latest.get("grad_norm", math.nan)
         after = self._workload.model.parameters()
-        return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        tried = len(self._losses) > 1
+        return not tried or any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
     def _is_over(self, started: float) -> bool:
         return (
@@ -185,58 +216,49 @@ class OneBatch:
 
     # -- words ------------------------------------------------------------------------------------------
 
-    def _explained(
-        self, judgement: Judgement, x: "torch.Tensor", y: "torch.Tensor", moved: bool, started: float
-    ) -> CheckStage:
-        from sgdb_engine.checks.reasons import reasons_for
-
-        reasons = reasons_for(self._measured(x, y, moved))
-        text = "; ".join([judgement.reason, *reasons])
-        return self._outcome("fail" if not moved else judgement.status, text, started, judgement)
-
-    def _measured(self, x: "torch.Tensor", y: "torch.Tensor", moved: bool) -> "Measured":
-        import torch
-
-        from sgdb_engine.checks.reasons import Measured
+    def _reasons(self, x: "torch.Tensor", y: "torch.Tensor", moved: bool) -> list[str]:
+        from sgdb_engine.checks.reasons import Measured, reasons_for
         from sgdb_engine.observe.statistics import Ranges, tensor_ranges
 
-        with torch.no_grad():
-            output = self._loss(x, y)[1]
-        ranges = [Ranges(*tensor_ranges(tensor).tolist()) for tensor in (x, output, y)]
-        return Measured(
-            losses=self._losses,
-            lr=float(self._workload.optimizer.param_groups[0].get("initial_lr", self._config.optimizer.lr)),
-            inputs=ranges[0],
-            float_inputs=x.is_floating_point(),
-            outputs=ranges[1],
-            targets=ranges[2],
-            regression=y.is_floating_point(),
-            moved=moved,
-            clip_norm=self._config.train.clip_norm,
-            grad_norm=self._grad_norm,
+        inputs, targets = (Ranges(*tensor_ranges(tensor).tolist()) for tensor in (x, y))
+        optimizer = self._workload.optimizer.param_groups[0]
+        return reasons_for(
+            Measured(
+                losses=self._losses,
+                optimizer=self._config.optimizer.name,
+                lr=float(optimizer.get("initial_lr", optimizer["lr"])),
+                inputs=inputs,
+                float_inputs=x.is_floating_point(),
+                targets=targets,
+                regression=y.is_floating_point(),
+                moved=moved,
+                clip_norm=self._config.train.clip_norm,
+                grad_norm=self._grad_norm,
+                dropout=max(self._dropouts(), default=0.0),
+            )
         )
 
-    def _described(self, judgement: Judgement) -> str:
-        return f"{judgement.reason}; {self._state_of_dropout()}"
+    def _dropout_left_on(self) -> list[str]:
+        active = self._dropouts()
+        return [f"dropout {', '.join(f'{p:g}' for p in active)} was left on"] if active else []
 
-    def _state_of_dropout(self) -> str:
+    def _dropouts(self) -> list[float]:
+        """The probabilities of dropout in the model, each once."""
+        from torch import nn
         from torch.nn.modules.dropout import _DropoutNd
 
-        active = sorted(
-            {m.p for m in self._workload.model.modules() if isinstance(m, _DropoutNd) and m.p > 0}
-        )
-        return (
-            f"dropout {', '.join(f'{p:g}' for p in active)} was left on"
-            if active
-            else "no dropout in the model"
-        )
+        modules = list(self._workload.model.modules())
+        found = {m.p for m in modules if isinstance(m, _DropoutNd)}
+        found |= {m.dropout for m in modules if isinstance(m, nn.RNNBase | nn.MultiheadAttention)}
+        return sorted(p for p in found if p > 0)
 
-    def _course_so_far(self) -> str:
-        budget = f"at most {self._budget.steps} steps or {self._budget.seconds:g} s"
-        return f"one batch of {len_of(self._workload)}, {budget}"
+    def _course_so_far(self, rows: int) -> str:
+        return (
+            f"one batch of {rows} examples, at most {self._budget.steps} steps or {self._budget.seconds:g} s"
+        )
 
     def _outcome(
-        self, status: Any, reason: str, started: float, judgement: Judgement | None = None
+        self, status: CheckStatus, reason: str, started: float, judgement: Judgement | None = None
     ) -> CheckStage:
         evidence: dict[str, float | int | str] = {
             "floor": self._floor,
@@ -255,10 +277,3 @@ class OneBatch:
             seconds=round(time.monotonic() - started, 3),
             evidence=evidence,
         )
-
-
-def len_of(workload: "Workload") -> str:
-    """How many rows a batch has, in words."""
-    sampler: Any = getattr(workload.train, "sampler", None)
-    size = getattr(sampler, "batch_size", None)
-    return f"{size} examples" if isinstance(size, int) else "the training set"

@@ -10,7 +10,7 @@ from sgdb_engine.text import clean, clean_lines
 _NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBER_TABLES = ("metrics", "evidence")
 """Fields that map names to numbers, where such a string means the number."""
-_SEVERAL_LINES = ("traceback", "error", "text")
+_SEVERAL_LINES = ("traceback", "error", "text", "message")
 _MAX_TEXT = 2000
 
 
