@@ -1,6 +1,5 @@
 """The overview: what it says, in every size."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,8 @@ import pytest
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.panel import Panel
 from sgdb_tui.widgets.range_bars import RangeBars
-from tests.tui.app.driving import dashboard, first_line, last_line, seen, settle
-from tests.tui.app.recorded import record, write_state
+from tests.tui.app.driving import dashboard, first_line, last_line, seen
+from tests.tui.app.recorded import make_folder, record, write_state
 
 SIZES = [(80, 24), (120, 40), (200, 60), (80, 40), (120, 24), (50, 30)]
 
@@ -67,14 +66,22 @@ async def test_the_now_table_tells_value_trend_and_course(gpt_run: Path) -> None
     assert "3.226" in lines["it/s"]
 
 
-async def test_growth_of_the_run_is_shown(small_run: Callable[..., Path]) -> None:
-    folder = small_run()
-    async with dashboard(folder, (80, 24)) as (app, pilot):
-        assert "step 60/5000" in first_line(app)
-        record(folder.parent / folder.name, num_steps=0)
-        write_state(folder, "running", step=75)
-        await settle(app, pilot)
-        assert "step 75/5000" in first_line(app)
+async def test_from_the_first_minute_on_every_panel_follows_the_run(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    async with dashboard(folder) as (app, pilot):
+        assert "is starting" in seen(app)
+        record(folder, num_steps=60)
+        write_state(folder, "running", step=60)
+        for _ in range(200):
+            await pilot.pause(0.05)
+            if "step 60/5000" in first_line(app) and "grad norm" in seen(app):
+                break
+        screen = seen(app)
+    assert "no values yet" not in screen
+    for words in ("3 open", "Checkpoint saved", "h.0.attn.qkv", "update/weight", "NaN/Inf"):
+        assert words in screen, words
+    assert app.focused is not None
+    assert app.focused.id == "loss"
 
 
 async def test_filter_and_order_hold_for_both_panels_of_layers(gpt_run: Path) -> None:

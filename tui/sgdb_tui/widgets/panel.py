@@ -87,7 +87,9 @@ class Panel(Widget, can_focus=True):
     def redraw(self) -> None:
         """Draw anew and send only the rows that changed."""
         if not self.is_mounted or not self.size:
-            self._drawn_for = None  # hidden: what was drawn is stale when it is seen again
+            # Hidden: what was drawn is stale when it is seen again, also in the size it had before.
+            self._drawn_for = None
+            self.refresh()
             return
         previous, self._strips = self._strips, self._draw_all()
         if len(previous) != len(self._strips):
