@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sgdb_engine.events import CheckStage
+from sgdb_engine.recording.writer import Recorder
 from sgdb_tui.widgets.chart import Chart
 from sgdb_tui.widgets.verdict import excess_bar, verdict
 from tests.tui.app.driving import dashboard, first_line, seen
@@ -63,3 +64,13 @@ def test_the_bar_is_empty_at_the_start_and_full_near_zero() -> None:
     assert excess_bar(0.01, 0.1, 20).count("━") == 19
     assert "━" not in excess_bar(float("nan"), 0.1, 20)
     assert excess_bar(0.1, 0.1, 20).index("│") == 10
+
+
+async def test_a_loss_that_explodes_is_said_to_grow(tmp_path: Path) -> None:
+    folder = a_check(tmp_path, "fail")
+    recorder = Recorder(folder)
+    for step, excess in enumerate((1e20, float("nan")), start=301):
+        recorder.scalars(("check/excess",), step, 1.8e9, 9.0, [excess])
+    recorder.close()
+    async with dashboard(folder, (80, 24)) as (app, _):
+        assert "has grown out of all bounds" in seen(app)

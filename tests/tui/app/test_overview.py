@@ -77,11 +77,12 @@ async def test_from_the_first_minute_on_every_panel_follows_the_run(tmp_path: Pa
             if "step 60/5000" in first_line(app) and "grad norm" in seen(app):
                 break
         screen = seen(app)
+        assert app.focused is not None
+        assert app.focused.id == "loss"
     assert "no values yet" not in screen
-    for words in ("3 open", "Checkpoint saved", "h.0.attn.qkv", "update/weight", "NaN/Inf"):
+    assert "nothing printed yet" not in screen
+    for words in ("3 open", "h.0.attn.qkv", "update/weight", "NaN/Inf"):
         assert words in screen, words
-    assert app.focused is not None
-    assert app.focused.id == "loss"
 
 
 async def test_filter_and_order_hold_for_both_panels_of_layers(gpt_run: Path) -> None:

@@ -37,7 +37,12 @@ def _same(values: Floats) -> Floats:
     return np.asarray(values, np.float64)
 
 
-STEPS = XUnit("step", _same, _same, lambda x: count(x, 7))
+def step_ticks(low: float, high: float, columns: int) -> list[float]:
+    """Round places that are whole steps."""
+    return [place for place in x_ticks(low, high, columns) if place == round(place)] or [round(low)]
+
+
+STEPS = XUnit("step", _same, _same, lambda x: count(x, 7), step_ticks)
 """The step itself."""
 
 

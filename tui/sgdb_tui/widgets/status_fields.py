@@ -72,12 +72,17 @@ def _state_words(view: RunView) -> str:
 def _step(view: RunView) -> Field | None:
     if view.state == "starting" and not view.step:
         return None
-    planned = view.steps_planned
+    planned = _steps_to_go_for(view)
     return Field(Content(f"step {view.step}/{planned}" if planned else f"step {view.step}"), 3)
 
 
+def _steps_to_go_for(view: RunView) -> int | None:
+    """The steps that are planned; a check that has its verdict ends early, and rightly."""
+    return None if view.info.mode == "check" and view.state == "finished" else view.steps_planned
+
+
 def _bar(view: RunView) -> Field | None:
-    planned = view.steps_planned
+    planned = _steps_to_go_for(view)
     if not planned or not view.step:
         return None
     share = min(1.0, view.step / planned)
@@ -88,7 +93,7 @@ def _bar(view: RunView) -> Field | None:
 
 def _epoch(view: RunView) -> Field | None:
     status = view.status
-    if status is None or status.epoch is None or view.state == "starting":
+    if status is None or status.epoch is None or view.state == "starting" or view.info.mode == "check":
         return None
     epoch = math.floor(status.epoch + 1e-9)
     planned = view.described.epochs_planned or status.epochs_planned
@@ -96,7 +101,7 @@ def _epoch(view: RunView) -> Field | None:
 
 
 def _time(view: RunView) -> Field | None:
-    if view.ended or view.state == "starting":
+    if view.ended or view.state == "starting" or view.info.mode == "check":
         return Field(Content(f"after {duration(view.elapsed_s)}"), 6)
     planned, rate = view.steps_planned, view.history.step_rate()
     if not planned or not rate or view.state == "paused":

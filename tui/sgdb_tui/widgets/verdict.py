@@ -8,7 +8,7 @@ from textual.widget import Widget
 from sgdb_engine.events import CheckStage, CheckStatus
 from sgdb_engine.text import clean
 from sgdb_tui.bridge import RunView
-from sgdb_tui.formatting import percent
+from sgdb_tui.formatting import number, percent
 from sgdb_tui.widgets.findings import wrap_words
 
 STATUS_LOOK: dict[CheckStatus, tuple[str, str]] = {
@@ -21,7 +21,10 @@ STATUS_LOOK: dict[CheckStatus, tuple[str, str]] = {
 }
 _WORST_FIRST: tuple[CheckStatus, ...] = ("running", "fail", "inconclusive", "warn", "pass", "skipped")
 _NEAR_ZERO = 0.01
+_REASON_LINES = 4
 _PASSES_BELOW = 0.1
+_GROWN = 1.5
+"""From here on the loss has not fallen but grown, noise aside."""
 
 
 def verdict(stages: list[CheckStage]) -> CheckStage | None:
@@ -45,9 +48,9 @@ def _fallen(excess: float) -> float:
 
 
 class Verdict(Widget):
-    """Three rows: the word, the reason, the way still to go."""
+    """The stage and how it stands, the reason, the way still to go."""
 
-    DEFAULT_CSS = "Verdict { height: 4; }"
+    DEFAULT_CSS = "Verdict { height: auto; max-height: 7; }"
 
     def __init__(self) -> None:
         super().__init__(id="verdict")
@@ -61,8 +64,7 @@ class Verdict(Widget):
         excess = point.value if point else None
         if (stage, excess) != (self._stage, self._excess):
             self._stage, self._excess = stage, excess
-            self.set_classes(f"-{stage.status}" if stage else "")
-            self.refresh()
+            self.refresh(layout=True)
 
     def render(self) -> Content:
         """Word and stage, the reason, the excess."""
@@ -72,9 +74,10 @@ class Verdict(Widget):
         word, color = STATUS_LOOK[stage.status]
         width = max(1, self.size.width)
         name = clean(stage.name).replace("-", " ")
-        lines = [Content.assemble((f" {word} ", f"bold reverse {color}"), "  ", (name, "bold"))]
+        lines = [Content.styled(f" {word}  {name}", f"bold {color}")]
         reason = clean(stage.reason, 1000) or _waiting_words(stage)
-        lines.extend(Content(f" {line}") for line in wrap_words(reason, width - 2, 2))
+        reason = reason[:1].upper() + reason[1:]
+        lines.extend(Content(f" {line}") for line in wrap_words(reason, width - 2, _REASON_LINES))
         if self._excess is not None:
             lines.append(self._excess_line(self._excess, stage, width))
         return Content("\n").join([line.truncate(width, ellipsis=True) for line in lines])
@@ -82,6 +85,9 @@ class Verdict(Widget):
     def _excess_line(self, excess: float, stage: CheckStage, width: int) -> Content:
         threshold = stage.evidence.get("threshold", _PASSES_BELOW)
         threshold = float(threshold) if isinstance(threshold, int | float) else _PASSES_BELOW
+        if not excess <= _GROWN:
+            grown = f"{number(excess)} times" if math.isfinite(excess) else "out of all bounds"
+            return Content(f" The loss above its floor has grown {grown}.")
         words = f" {percent(excess)} of the loss above its floor is left; passes below {percent(threshold)}  "
         return Content.assemble(
             words, (excess_bar(excess, threshold, min(40, width - len(words))), "$primary")
