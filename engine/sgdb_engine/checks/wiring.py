@@ -103,19 +103,11 @@ REACH = {
     "TanhBackward0": ("a tanh", -1.0, 1.0),
 }
 """Nodes of the graph that bound what they give: what it is, from, to."""
-RESHAPING = (
-    "View",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "T",
-    "Permute",
-    "Slice",
-    "Select",
-    "Clone",
-    "ToCopy",
-)
+RESHAPING = {
+    *("Alias", "Clone", "Expand", "Permute", "Reshape", "ReshapeAlias", "Select", "Slice", "Squeeze"),
+    *("T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View"),
+}
+"""Nodes of the graph that leave the values as they are."""
 
 
 def unreachable_targets(output: Tensor, target: Tensor, losses: Sequence[str]) -> str:
