@@ -20,7 +20,12 @@ class Terminal:
     def __init__(self, command: list[str], cwd: Path, rows: int = 24, columns: int = 80) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+        env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "TERM": "xterm-256color",
+            "OMP_NUM_THREADS": "1",
+        }
         env.pop("NO_COLOR", None)
         self.child = pexpect.spawn(
             command[0], command[1:], cwd=str(cwd), env=env, dimensions=(rows, columns), timeout=PATIENCE_S
