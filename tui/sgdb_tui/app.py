@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 
 from sgdb_engine.events import ENDED
-from sgdb_tui.bridge import Changed, RunView, ViewState
+from sgdb_tui.bridge import RunView, ViewState
 from sgdb_tui.glyphs import TerminalGuard
 from sgdb_tui.keys import ALL_KEYS
 from sgdb_tui.screens.run_screen import RunScreen
@@ -59,7 +59,8 @@ class SgdbApp(App[None]):
         self.view = RunView(folder)
         self._guard = TerminalGuard(ascii_only=ascii_only)
         self._tables_at = 0.0
-        self._skipped = Changed(scalars=False, tensors=False, events=False, log=False, state=False)
+        self._news = False
+        """Something came that the tables do not show yet."""
         for known in THEMES:
             self.register_theme(known)
         self.theme = self._theme_named(theme)
@@ -97,20 +98,20 @@ class SgdbApp(App[None]):
 
     def _tick(self) -> None:
         """Poll and show; the slower the frame, the later the next."""
+        run_screen = self.run_screen()
+        if run_screen is None or not run_screen.is_mounted:
+            self.set_timer(CATCHING_UP_S, self._tick)
+            return
         began = time.monotonic()
         changed = self.view.poll()
-        if self.view.status is not None and self.view.status.exit_code == REFUSED:
-            self.exit()  # there is nothing to see; the command that opened the dashboard says why
-            return
-        run_screen = self.run_screen()
-        if run_screen is not None:
-            tables = began - self._tables_at >= TABLES_S - 0.05
-            with self.batch_update():
-                run_screen.refresh_run(changed, tables=tables)
-            self._tables_at = began if tables else self._tables_at
-        took = time.monotonic() - began
-        waiting = CATCHING_UP_S if not self.view.caught_up else POLL_S
-        self.set_timer(min(SLOWEST_S, max(waiting, 2 * took)), self._tick)
+        self._news = self._news or changed.scalars or changed.tensors or changed.events
+        tables = self._news and began - self._tables_at >= TABLES_S - POLL_S / 4
+        with self.batch_update():
+            run_screen.refresh_run(changed, tables=tables)
+        if tables:
+            self._tables_at, self._news = began, False
+        waiting = POLL_S if self.view.caught_up else CATCHING_UP_S
+        self.set_timer(min(SLOWEST_S, max(waiting, 2 * (time.monotonic() - began))), self._tick)
 
     def run_screen(self) -> RunScreen | None:
         """The screen on the run, also while a question stands before it."""

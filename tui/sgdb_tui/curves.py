@@ -101,7 +101,7 @@ class Curves:
             steps, rates = np.array(planned, np.float64).T
             x = np.asarray(self._unit.x_of_step(steps), np.float64)
             none = np.zeros(len(rates), np.int64)
-            curves.append(Curve("planned", "p", "planned", x, rates, rates, rates, none))
+            curves.append(Curve("plan", "p", "planned", x, rates, rates, rates, none))
         return curves
 
     def _of(self, column: str, name: str, role: Role) -> list[Curve]:

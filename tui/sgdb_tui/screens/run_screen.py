@@ -146,7 +146,13 @@ class RunScreen(Screen[None]):
             keys = [*keys, ("esc", "all panels")]
         if self.has_class("-nothing-yet"):
             return [*keys, ("?", "help")]
-        return [*keys, ("?", "help"), *_panel_keys(self.focused), ("1–9", "panels"), ("z", "maximise")]
+        return [
+            *keys,
+            ("?", "help"),
+            *_panel_keys(self.focused),
+            (f"1–{len(self.NUMBERED)}", "panels"),
+            ("z", "maximise"),
+        ]
 
     @property
     def charts(self) -> list[Chart]:

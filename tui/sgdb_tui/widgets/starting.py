@@ -17,7 +17,7 @@ _HEADINGS = {
 }
 
 
-class Starting(ListPanel):
+class Starting(ListPanel, can_focus=False):
     """Fills the screen until the first step is measured."""
 
     HELP = "The run has not measured a step yet."
