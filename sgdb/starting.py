@@ -1,6 +1,7 @@
 """Starting a run or a check, with the dashboard on it or without, and saying how to come back."""
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -117,8 +118,17 @@ def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
 
 def refuse_unwritable(path: Path | None) -> None:
     """A summary that cannot be written must not be noticed after hours of training."""
-    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        raise SgdbError(f"--json {path}: cannot be written there; give a file in a folder that exists")
+    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # a pipe, a device
+        return
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        raise SgdbError(
+            f"--json {path}: cannot be written there ({error.strerror}); give a file in a folder that exists"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def resolve(written: str, arguments: Sequence[str], overrides: Sequence[str]) ->
 def _what_it_is(path: Path) -> str:
     if path.suffix == ".py":
         return "is a Python script"
-    if path.is_dir():
+    if path.is_dir() and path.name:
         return "is a folder"
     return "is not a config"
 
