@@ -74,7 +74,7 @@ async def test_from_the_first_minute_on_every_panel_follows_the_run(tmp_path: Pa
         write_state(folder, "running", step=60)
         for _ in range(200):
             await pilot.pause(0.05)
-            if "step 60/5000" in first_line(app) and "grad norm" in seen(app):
+            if "step 60/5000" in first_line(app) and "grad norm" in seen(app) and app.focused:
                 break
         screen = seen(app)
         assert app.focused is not None

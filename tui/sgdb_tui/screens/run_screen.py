@@ -119,12 +119,11 @@ class RunScreen(Screen[None]):
         view = self.view
         self.query_one(StatusLine).show(view.state, status_fields(view))
         nothing_yet = not view.measured
-        if self.has_class("-nothing-yet") and not nothing_yet:
-            self.call_after_refresh(self.query_one(f"#{self.NUMBERED[0]}").focus)
         self.set_class(nothing_yet, "-nothing-yet")
         self.set_class(view.state in ("failed", "lost"), "-broken")
         self.set_class(any(finding.state != "cleared" for finding in view.findings.values()), "-findings")
         self._show_keys()
+        self.call_after_refresh(self._focus_visible)
         if nothing_yet:
             self.query_one(Starting).redraw()
 
