@@ -1,10 +1,13 @@
 """What is known tensor by tensor, for the heat map and the range bars."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from sgdb_engine.events import TensorShape
 from sgdb_engine.recording.history import History
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.range_bars import RangeBars, RangeRow
@@ -13,11 +16,20 @@ _NUMBERED_WEIGHT = re.compile(r"(^|\.)\d+\.weight$")
 """The weight of a layer that has nothing but a number: `4` alone would say too little."""
 
 
-def show_gradients(heat_map: HeatMap, history: History) -> None:
-    """The gradient norm of each tensor over the run."""
+def show_gradients(heat_map: HeatMap, history: History, shapes: Sequence[TensorShape]) -> None:
+    """The gradient norm of each tensor over the run.
+
+    Coloured by the norm over √(number of values): a bias is not abnormal because it is small.
+    """
     latest = history.latest("grad_norm")
-    if latest is not None:
-        heat_map.show(short_names(history.tensor_names("grad_norm")), history.heat("grad_norm"), latest[1])
+    if latest is None:
+        return
+    names = history.tensor_names("grad_norm")
+    sizes = {tensor.name: math.prod(tensor.shape) for tensor in shapes}
+    scale = np.sqrt([max(1, sizes.get(name, 1)) for name in names])
+    heat = history.heat("grad_norm")
+    per_value = replace(heat, values=np.asarray(heat.values / scale[:, None], np.float32))
+    heat_map.show(short_names(names), per_value, latest[1])
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -95,3 +95,8 @@ def test_no_bins_are_empty_columns() -> None:
     none = np.zeros((2, 0), np.int8)
     assert (resampled(none, np.zeros(0), 0, 1, 3) == EMPTY).all()
     assert badness(none).tolist() == [0, 0]
+
+
+def test_swings_common_to_all_layers_are_normal_where_they_never_cease() -> None:
+    swings = 10 ** np.random.default_rng(0).normal(0, 1, 100)
+    assert not levels(healthy() * swings).any()

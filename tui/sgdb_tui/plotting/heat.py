@@ -17,18 +17,24 @@ GLYPHS = dict(zip(range(-5, 6), "LLll-.+hhHH", strict=True))
 """What levels look like without colours."""
 HALF_WINDOW = 8
 """Bins to each side over which the median is smoothed."""
+SWING = 4 * 1.4826
+"""Median absolute deviations within which a common rise or fall is usual: four standard deviations, if normal."""
 
 Levels = NDArray[np.int8]
 
 
 def reference(values: Floats) -> Floats:
-    """What is normal at each time: the median over layers, then over neighbouring bins; [n], NaN if empty.
+    """What is normal at each time: the median over layers, smoothed over neighbouring bins; [n], NaN if empty.
 
-    Taken over a window in time, so that the common decay of a run is normal and a common spike is not.
+    A window in time makes the common decay of a run normal, and a common spike not; where all layers go up and
+    down together all the time, as they do once a training set is learnt by heart, that is normal too.
     """
-    medians = np.array([_median(values[:, column]) for column in range(values.shape[1])])
-    window = range(medians.size)
-    return np.array([_median(medians[max(0, i - HALF_WINDOW) : i + HALF_WINDOW + 1]) for i in window])
+    if not values.shape[1]:
+        return np.zeros(0)
+    medians = np.log10([_median(values[:, column]) for column in range(values.shape[1])])
+    course = _smoothed(medians)
+    swing = SWING * _smoothed(np.abs(medians - course))
+    return np.asarray(10 ** (course + np.clip(medians - course, -swing, swing)))
 
 
 def deviations(values: Floats) -> Floats:
@@ -85,6 +91,13 @@ def _worst(levels: Levels) -> Levels:
         return np.full(levels.shape[0], EMPTY, np.int8)
     weight = np.where(levels == EMPTY, -1, np.abs(levels.astype(np.int16)))
     return np.asarray(levels[np.arange(levels.shape[0]), weight.argmax(axis=1)])
+
+
+def _smoothed(values: Floats) -> Floats:
+    """The running median of [n]."""
+    windows = (values[max(0, i - HALF_WINDOW) : i + HALF_WINDOW + 1] for i in range(values.size))
+    known = [window[np.isfinite(window)] for window in windows]
+    return np.array([np.median(window) if window.size else np.nan for window in known])
 
 
 def _median(values: Floats) -> float:

@@ -25,10 +25,16 @@ def legend(
     shown += [{"place": Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)} for hint in hints[-1:] if hint]
     shown += [_field(curve, cursor, key) for curve in curves]
     for left_out in ((), ("spread",), ("spread", "name"), ("spread", "name", "hint")):
-        forms = [[run for part, run in field.items() if part not in left_out] for field in shown]
+        forms = [_form(field, left_out) for field in shown]
         if sum(map(_length, forms)) - GAP <= width:
             break
     return _first_that_fit(forms, width)
+
+
+def _form(field: dict[str, Run], left_out: Sequence[str]) -> list[Run]:
+    """What is left of a field; nothing where that would be a sign without a meaning."""
+    kept = {part: run for part, run in field.items() if part not in left_out}
+    return list(kept.values()) if kept.keys() - {"key", "gap"} else []
 
 
 def _first_that_fit(fields: Sequence[list[Run]], width: int) -> list[Run]:
