@@ -21,9 +21,9 @@ class HeatMap(RowPanel):
 
     HELP = """\
 Each row is a layer, each column a span of steps. Grey is normal: the gradient of a weight, root mean
-square, lies within a factor of 5.6 of the median of all layers at that time. Blue is below, orange above, darker to lighter in steps of half a decade and more;
-a red `×` marks NaN or infinite values. Without colours: `L l -` below, `.` normal, `+ h H` above.
-The newest norm stands at the right.
+square, lies within a factor of 5.6 of the median of all layers at that time. Blue is below, orange above,
+darker to lighter in steps of half a decade and more; a red `×` marks NaN or infinite values. Without
+colours: `L l -` below, `.` normal, `+ h H` above. The newest norm stands at the right.
 
 Up and down move the row cursor, `w` sorts worst first or in the model's order, `/` filters.
 """
