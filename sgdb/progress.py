@@ -3,10 +3,12 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from sgdb_engine.session import Engine
+if TYPE_CHECKING:
+    from sgdb_engine.session import Engine
 
 REFUSED = 2
 FIRST_PERIOD_S = 1.0
@@ -28,7 +30,7 @@ class Progress:
         self._described = False
         self._findings = 0
 
-    def told(self, engine: Engine) -> None:
+    def told(self, engine: "Engine") -> None:
         """Prints a line if there is something to say."""
         if engine.end is not None and engine.end.exit_code == REFUSED:
             self.refusal = engine.end.message
@@ -40,19 +42,13 @@ class Progress:
         if engine.step and (now >= self._next or engine.epoch != self._epoch or ended):
             self._next, self._epoch = now + self._period_s, engine.epoch
             self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
-            self.say(_line(engine, self._rate(now, engine.step)))
+            say(_line(engine, self._rate(now, engine.step)))
         if ended:
             self._tell_end(engine)
 
     def interrupted(self) -> None:
         """Says that Ctrl-C was heard."""
-        self.say("stopping at the next step; once more ends it at once")
-
-    def say(self, text: str) -> None:
-        """Prints a line to stderr. Where nobody reads any more the training goes on."""
-        with contextlib.suppress(OSError, ValueError):
-            for line in text.splitlines():
-                click.echo(f"sgdb: {line}", err=True)
+        say("stopping at the next step; once more ends it at once")
 
     def _rate(self, now: float, step: int) -> float | None:
         """Steps per second since the line before; None where there was none."""
@@ -60,7 +56,7 @@ class Progress:
         self._last = (now, step)
         return (step - step_then) / (now - then) if step_then and now > then else None
 
-    def _describe(self, engine: Engine) -> None:
+    def _describe(self, engine: "Engine") -> None:
         described = engine.described
         if described is None or self._described:
             return
@@ -68,25 +64,25 @@ class Progress:
         at_most = "at most " if self._mode == "check" else ""
         length = f"{at_most}{described.steps_planned} steps" if described.steps_planned else "no planned end"
         size = f"{described.parameters:,} trainable parameters in {len(described.tensors)} tensors"
-        self.say(f"{size} on {described.device}, {length}")
+        say(f"{size} on {described.device}, {length}")
         if self._mode == "check":
             for note in described.notes:
-                self.say(note)
+                say(note)
 
-    def _tell_findings(self, engine: Engine) -> None:
+    def _tell_findings(self, engine: "Engine") -> None:
         for finding in engine.findings[self._findings :]:
-            self.say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
+            say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
         self._findings = len(engine.findings)
 
-    def _tell_end(self, engine: Engine) -> None:
+    def _tell_end(self, engine: "Engine") -> None:
         for stage in engine.checks:
-            self.say(f"{stage.status}: {stage.name}: {stage.reason}")
+            say(f"{stage.status}: {stage.name}: {stage.reason}")
         if self._mode == "run" or engine.state != "finished":
             end = engine.end
-            self.say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
+            say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
 
 
-def _line(engine: Engine, rate: float | None) -> str:
+def _line(engine: "Engine", rate: float | None) -> str:
     described, latest = engine.described, engine.latest()
     total = f"/{described.steps_planned}" if described and described.steps_planned else ""
     parts = [f"step {engine.step}{total}"]
@@ -110,3 +106,10 @@ SHOWN = (
 
 def _values(latest: Mapping[str, float]) -> list[str]:
     return [f"{label} {latest[name]:.4g}" for label, name in SHOWN if name in latest]
+
+
+def say(text: str) -> None:
+    """Prints lines of our own to stderr. Where nobody reads them any more the training goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in text.splitlines():
+            click.echo(f"sgdb: {line}", err=True)

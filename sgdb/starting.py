@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import getpass
 import os
 import shlex
 import shutil
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sgdb.progress import Progress, say
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import CheckStage
 from sgdb_engine.launch import Order, start_engine
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording.output_log import TailReader
-from sgdb_engine.recording.reader import RunReader
 from sgdb_engine.target import resolve
 from sgdb_engine.text import clean
 
@@ -79,7 +80,7 @@ def run(wanted: Wanted, look: Look) -> int:
         if look.screen:
             return _run_watched(folder, look, start_engine(order))
         code = _train_here(order, f"recording in {folder}; watch it with: {attach_command(folder)}")
-    click.echo(f"sgdb: recorded in {folder}; look at it with: {attach_command(folder)}", err=True)
+    say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
     return code
 
 
@@ -88,6 +89,7 @@ def check(wanted: Wanted, look: Look) -> int:
     target = resolve(wanted.target, wanted.arguments, wanted.overrides)
     refuse_unwritable(wanted.summary_path)
     with temporary_folder() as folder:
+        keep_kernels_in(folder)
         target.describe_in(folder, "check")
         order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
         if look.screen:
@@ -155,12 +157,18 @@ def temporary_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def keep_kernels_in(folder: Path) -> None:
+    """PyTorch, when imported, makes a folder for compiled kernels among the temporary files if there is none yet."""
+    kernels = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+    if not kernels.exists():
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "kernels"))
+
+
 def _train_here(order: Order, first_words: str) -> int:
-    from sgdb.progress import Progress
     from sgdb_engine.host import run_order
 
     progress = Progress(order.mode)
-    progress.say(first_words)
+    say(first_words)
     code = run_order(order, progress.told, interrupted=progress.interrupted)
     if progress.refusal:
         raise SgdbError(progress.refusal)
@@ -205,6 +213,8 @@ def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:
         output.poll()
         yield from output.lines()
     else:
+        from sgdb_engine.recording.reader import RunReader
+
         for event in RunReader(folder).poll().events:
             if isinstance(event, CheckStage) and event.status != "running":
                 yield f"{event.status}: {event.name}: {event.reason}"

@@ -1,5 +1,6 @@
 """Examples → shuffled batches on the device."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,11 @@ def single_precision(values: Tensor) -> Tensor:
 def unchanged(batch: Any) -> Any:
     """The collate function of batches that are whole already."""
     return batch
+
+
+def leave_interrupts_to_us(_worker: int) -> None:
+    """A terminal sends Ctrl-C to workers too; the run stops in good order only if they live until it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -14,6 +14,7 @@ from sgdb_engine.workload.batches import (
     DeviceLoader,
     InMemory,
     in_memory_loader,
+    leave_interrupts_to_us,
     seeded,
     single_precision,
 )
@@ -92,6 +93,7 @@ def _loader(
         generator=seeded(config.run.seed),
         num_workers=section.workers,
         multiprocessing_context="forkserver" if section.workers else None,
+        worker_init_fn=leave_interrupts_to_us,
         persistent_workers=section.workers > 0,
         pin_memory=device.type == "cuda",
     )
