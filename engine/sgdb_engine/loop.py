@@ -76,7 +76,8 @@ def update(workload: Workload, train: TrainSection, batches: Any, observer: Obse
         for name, value in getattr(workload.loss, "terms", {}).items():
             terms[name] = terms.get(name, 0.0) + value / count
         (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
-    observer.log({f"train/{name}": value for name, value in terms.items()})
+    if terms:
+        observer.log({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
     workload.optimizer.step()

@@ -9,7 +9,7 @@ MEASUREMENT_SMOOTHING = 0.2
 MOST_SAVED = 2.0
 """Unspent time is kept for at most this many measurements, so that a pause is not followed by a burst."""
 FIRST_STEPS = 2
-"""Measured whatever it costs: the start of a run is shown at once, and the first measurement is a slow one."""
+"""Measured for nothing: the start of a run is shown at once, and what a first measurement costs says little."""
 
 
 @dataclass(slots=True)
@@ -41,10 +41,9 @@ class Budget:
         weight = SMOOTHING if self._steps > 1 else 1.0
         self.step_s += weight * (step_s - self.step_s)
         self.own_s += weight * (own_s - self.own_s)
-        self.saved_s += self.share * (step_s - own_s) - measurement_s
+        free = self._steps <= FIRST_STEPS
+        self.saved_s += self.share * (step_s - own_s) - (0.0 if free else measurement_s)
         self.saved_s = min(self.saved_s, MOST_SAVED * self.measurement_s)
-        if self._steps == FIRST_STEPS:
-            self.saved_s = 0.0
 
     @property
     def own_share(self) -> float:

@@ -81,7 +81,7 @@ def _clip(observer: Observer, original: Function) -> Function:
         if not observer.here():
             return original(parameters, max_norm, norm_type, *args, **kwargs)
         clipped = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        observer.guarded("gradients", observer.about_to_clip)
+        observer.about_to_clip(clipped)
         norm = original(clipped, max_norm, norm_type, *args, **kwargs)
         observer.guarded("clip", observer.clipped, clipped, norm, max_norm, norm_type)
         return norm

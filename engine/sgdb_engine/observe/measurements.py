@@ -1,5 +1,6 @@
 """What is measured of a step when the budget allows: inputs, outputs, gradients, weights and how far they move."""
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -47,8 +48,13 @@ class Measurements:
                 on_host = tensor.device.type == "cpu"
                 self.ranges[name] = ranges(host_array(tensor)) if on_host else device_ranges(tensor)
 
-    def read_gradients(self) -> None:
-        """The gradients are as backward left them."""
+    def before_clip(self, clipped: Iterable[torch.Tensor]) -> None:
+        """The gradients are as backward left them. Before the first update these parameters are all that is known."""
+        if self._optimizer is None:
+            self._follow(clipped)
+        self._read_gradients()
+
+    def _read_gradients(self) -> None:
         if self._statistics is not None and self.grad_norm is None:
             self.grad_norm = self._statistics.before_clip()
 
@@ -58,9 +64,9 @@ class Measurements:
         if optimizer is not self._optimizer:
             self.grad_norm = None
             return
-        self._follow(optimizer)
+        self._follow(parameter for group in optimizer.param_groups for parameter in group["params"])
         if not clipped:
-            self.read_gradients()
+            self._read_gradients()
         if self._statistics is not None and self.grad_norm is not None:
             self._statistics.before_update()
             self._kept = True
@@ -70,13 +76,15 @@ class Measurements:
         if self._statistics is not None and self._kept:
             self.tensors = self._statistics.after_update()
 
-    def all_in(self, parameters: Iterable[torch.Tensor]) -> bool:
+    def all_in(self, parameters: Sequence[torch.Tensor]) -> bool:
         """Whether these are all the parameters that are followed, perhaps among others."""
+        if len(parameters) == len(self._tracked) and all(map(operator.is_, parameters, self._tracked)):
+            return True
         return self._ids <= set(map(id, parameters))
 
-    def _follow(self, optimizer: torch.optim.Optimizer) -> None:
-        """Notices parameters that were added, frozen or thawed."""
-        tracked = tuple(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+    def _follow(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Notices parameters that were added, frozen or thawed; what was read of others does not count."""
+        tracked = tuple(parameter for parameter in parameters if parameter.requires_grad)
         if tuple(map(id, tracked)) == tuple(map(id, self._tracked)):
             return
         self._tracked, self._ids = tracked, frozenset(map(id, tracked))

@@ -4,11 +4,13 @@ Order within a step: the batch is fetched · the model is called · backward · 
 The safe point lies inside `optimizer.step()`, before the weights change.
 """
 
+import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,32 +19,22 @@ from sgdb_engine.events import Finding, ProbeFailed
 from sgdb_engine.findings.nonfinite import NonFinite
 from sgdb_engine.observe.budget import Budget
 from sgdb_engine.observe.measurements import Measurements
-from sgdb_engine.observe.readback import Readback, Row
+from sgdb_engine.observe.readback import Readback, Row, Value
 from sgdb_engine.observe.statistics import columns_for_ranges
 from sgdb_engine.observe.step_times import StepTimes
 from sgdb_engine.recording.writer import Recorder
 
 clock = time.perf_counter
-Value = float | torch.Tensor
 
-_forks = 0
+_is_compiling = torch.compiler.is_compiling
+_is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
+_this_thread = threading.get_ident
 
-
-def _forked() -> None:
-    global _forks
-    _forks += 1
+_observers: "weakref.WeakSet[Observer]" = weakref.WeakSet()
 
 
-os.register_at_fork(after_in_child=_forked)
-
-
-class Clip(NamedTuple):
-    """One call of `clip_grad_norm_`."""
-
-    parameters: Sequence[torch.Tensor]
-    norm: Value
-    limit: float
-    norm_type: float
+Clip = tuple[Sequence[torch.Tensor], Value, float, float]
+"""A call of `clip_grad_norm_`: the parameters, their norm before it, the limit, the type of the norm."""
 
 
 class Observer:
@@ -69,15 +61,15 @@ class Observer:
         self._measurements = Measurements()
         self._found = found
         self._safe_point = safe_point
-        self._thread: int | None = threading.get_ident()
-        self._fork = _forks
+        self._thread: int | None = _this_thread()
         self._off: set[str] = set()
         self._urgent = False
         self._begin_step(None)
+        _observers.add(self)
 
     def _begin_step(self, now: float | None) -> None:
         self._times = StepTimes(now)
-        self._losses: list[Value] = []
+        self._loss: Value | None = None
         self._logged: dict[str, Value] = {}
         self._clips: list[Clip] = []
         self._ready = False
@@ -88,33 +80,41 @@ class Observer:
 
     def here(self) -> bool:
         """Whether the caller is the training itself: not a worker, not another thread, not a compiler's trace."""
-        if torch.compiler.is_compiling():  # first: a compiler must not trace the rest
-            return False
-        return threading.get_ident() == self._thread and self._fork == _forks
+        # the compilers first: they must not trace the rest
+        return not _is_compiling() and not _is_tracing() and _this_thread() == self._thread
+
+    def leave(self) -> None:
+        """Nothing is observed any more."""
+        self._thread = None
 
     def guarded(self, probe: str, part: Callable[..., None], *args: Any) -> None:
         """Runs a part of ours. If it fails, that is told once and the part stays off; the training goes on."""
+        if probe in self._off:
+            return
         times = self._times
         elsewhere = times.measured + times.held
         started = clock()
-        self._attempt(probe, part, args)
+        try:
+            part(*args)
+        except Exception as error:
+            self._failed(probe, error)
         times.fixed += clock() - started - (times.measured + times.held - elsewhere)
 
     def _measure(self, probe: str, measurement: Callable[..., None], *args: Any) -> None:
         """The same, of what is paid from the budget."""
-        started = clock()
-        self._attempt(probe, measurement, args)
-        self._times.measured += clock() - started
-
-    def _attempt(self, probe: str, part: Callable[..., None], args: tuple[Any, ...]) -> None:
         if probe in self._off:
             return
+        started = clock()
         try:
-            part(*args)
+            measurement(*args)
         except Exception as error:
-            self._off.add(probe)
-            text = f"{type(error).__name__}: {error}"
-            self._recorder.event(ProbeFailed(step=self.step, probe=probe, error=text))
+            self._failed(probe, error)
+        self._times.measured += clock() - started
+
+    def _failed(self, probe: str, error: Exception) -> None:
+        self._off.add(probe)
+        text = f"{type(error).__name__}: {error}"
+        self._recorder.event(ProbeFailed(step=self.step, probe=probe, error=text))
 
     # -- what the hooks tell ----------------------------------------------------------------------------
 
@@ -143,18 +143,19 @@ class Observer:
             return
         for loss in (losses,) if isinstance(losses, torch.Tensor) else losses:
             if loss.numel() == 1:
-                self._losses.append(host_value(loss))
+                value = host_value(loss)
+                self._loss = value if self._loss is None else self._loss + value
 
-    def about_to_clip(self) -> None:
-        """The gradients are complete, and about to be clipped."""
+    def about_to_clip(self, parameters: Sequence[torch.Tensor]) -> None:
+        """The gradients are complete, and these are about to be clipped."""
         if self._sampled and not self._clips:
-            self._measure("statistics", self._measurements.read_gradients)
+            self._measure("statistics", self._measurements.before_clip, parameters)
 
     def clipped(
         self, parameters: Sequence[torch.Tensor], norm: torch.Tensor, limit: float, norm_type: float
     ) -> None:
         """The gradients of these were clipped to `limit`; `norm` is what it was before."""
-        self._clips.append(Clip(parameters, host_value(norm), limit, float(norm_type)))
+        self._clips.append((parameters, host_value(norm), limit, norm_type))
 
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Just before the weights change."""
@@ -164,11 +165,14 @@ class Observer:
 
     def hold(self) -> None:
         """The safe point: a command may be applied here, a pause is spent here, and a stop is raised from here."""
+        if "safe point" in self._off:
+            return
         started = clock()
         try:
             self._safe_point(self.step)
-        finally:
-            self._times.held += clock() - started
+        except Exception as error:
+            self._failed("safe point", error)
+        self._times.held += clock() - started
 
     def after_update(self, optimizer: torch.optim.Optimizer, seconds: float) -> None:
         """The weights have changed: the step is complete."""
@@ -194,15 +198,12 @@ class Observer:
         self.guarded("log", self._log_now, values)
 
     def _log_now(self, values: Mapping[str, float]) -> None:
-        row = Row(self.step, time.time(), time.monotonic(), {n: float(value) for n, value in values.items()})
-        self._recorder.scalars(
-            tuple(row.values), row.step, row.wall, row.monotonic, tuple(row.values.values())
-        )
-        self._arrived(row, None)
+        floats: dict[str, Value] = {name: float(value) for name, value in values.items()}
+        self._readback.take(Row(self.step, time.time(), time.monotonic(), floats))
 
     def finish(self) -> None:
-        """Everything that is still on its way from a device arrives; nothing is observed any more."""
-        self._thread = None
+        """The end: everything that is still on its way from a device arrives."""
+        self.leave()
         self.guarded("readback", self._readback.drain)
 
     # -- the row ----------------------------------------------------------------------------------------
@@ -211,76 +212,66 @@ class Observer:
         times = self._times
         step_s = times.total(now)
         self.budget.step_ended(step_s, times.fixed, times.measured)
-        row = Row(
-            self.step,
-            time.time(),
-            time.monotonic(),
-            {
-                "time/step": step_s,
-                "time/data": times.data,
-                "time/forward": times.forward,
-                "time/backward": times.backward,
-                "time/optimizer": times.optimizer,
-                "time/sgdb": times.fixed + times.measured,
-            },
-        )
-        self._add_learning_rates(row, optimizer)
-        if self._losses:
-            add(row, "train/loss", total(self._losses))
-        self._add_gradient_norm(row)
-        for name, value in self._logged.items():
-            add(row, name, value)
+        values: dict[str, Value] = {
+            "time/step": step_s,
+            "time/data": times.data,
+            "time/forward": times.forward,
+            "time/backward": times.backward,
+            "time/optimizer": times.optimizer,
+            "time/sgdb": times.fixed + times.measured,
+        }
+        add_learning_rates(values, optimizer.param_groups)
+        if self._loss is not None:
+            values["train/loss"] = self._loss
+        self._add_gradient_norm(values)
+        values.update(self._logged)
+        row = Row(self.step, time.time(), time.monotonic(), values)
         if self._sampled:
             self._add_measurements(row)
         self._readback.take(row)
 
-    def _add_learning_rates(self, row: Row, optimizer: torch.optim.Optimizer) -> None:
-        groups = [group for group in optimizer.param_groups if "lr" in group]
-        if groups:
-            add(row, "lr", groups[0]["lr"])
-        if len(groups) > 1:
-            for i, group in enumerate(groups):
-                add(row, f"lr/{i}", group["lr"])
-
-    def _add_gradient_norm(self, row: Row) -> None:
+    def _add_gradient_norm(self, values: dict[str, Value]) -> None:
         norm = self._measurements.grad_norm if self._sampled else None
         coefficient: Value | None = None
-        for clip in self._clips:
-            if not self._measurements.all_in(clip.parameters):
-                continue
-            if norm is None and clip.norm_type == 2:
-                norm = clip.norm
-            new = clip_coefficient(clip.norm, clip.limit)
-            coefficient = new if coefficient is None else coefficient * new
+        for parameters, clipped, limit, norm_type in self._clips:
+            if self._measurements.all_in(parameters):
+                if norm is None and norm_type == 2:
+                    norm = clipped
+                new = clip_coefficient(clipped, limit)
+                coefficient = new if coefficient is None else coefficient * new
         if norm is not None:
-            add(row, "grad_norm", norm)
+            values["grad_norm"] = norm
         if coefficient is not None:
-            add(row, "clip_coef", coefficient)
+            values["clip_coef"] = coefficient
 
     def _add_measurements(self, row: Row) -> None:
         row.sampled = True
         for place, stats in self._measurements.ranges.items():
-            columns = columns_for_ranges(place)
-            if isinstance(stats, torch.Tensor):
-                row.late.update(zip(columns, stats.unbind(), strict=True))
-            else:
-                row.values.update(zip(columns, stats, strict=True))
-        if self._measurements.tensors is not None:
-            row.tensor_columns = self._measurements.columns
-            row.tensor_values = self._measurements.tensors
+            row.values.update(zip(columns_for_ranges(place), stats, strict=True))
+        row.tensor_columns, row.tensor_values = self._measurements.columns, self._measurements.tensors
 
-    def _arrived(self, row: Row, tensors: np.ndarray | None) -> None:
-        self.latest.update(row.values)
-        self.guarded("findings", self._look_for_nonfinite, row, tensors)
+    def _arrived(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
+        self.latest.update(values)
+        if row.sampled or not math.isfinite(sum(values.values())):
+            self.guarded("findings", self._look_for_nonfinite, row, values, tensors)
 
-    def _look_for_nonfinite(self, row: Row, tensors: np.ndarray | None) -> None:
-        findings = self._nonfinite.inputs(row.step, row.values) if row.sampled else []
-        findings += self._nonfinite.scalars(row.step, row.values)
+    def _look_for_nonfinite(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
+        findings = self._nonfinite.scalars(row.step, values)
+        if row.sampled:
+            findings += self._nonfinite.inputs(row.step, values)
         if tensors is not None:
             findings += self._nonfinite.tensors(row.step, row.tensor_columns, tensors)
         self._urgent |= bool(findings)  # a whole measurement of the next step tells which tensors it reached
         for finding in findings:
             self._found(finding)
+
+
+def _switch_off_in_child() -> None:
+    for observer in list(_observers):
+        observer.leave()
+
+
+os.register_at_fork(after_in_child=_switch_off_in_child)
 
 
 def host_value(value: Value) -> Value:
@@ -291,23 +282,18 @@ def host_value(value: Value) -> Value:
     """
     if not isinstance(value, torch.Tensor):
         return float(value)
-    if value.device.type == "cpu":
+    if value.is_cpu:
         return float(value.item())
     return value.detach().reshape(())
 
 
-def add(row: Row, column: str, value: Value) -> None:
-    """Puts a value where it belongs."""
-    value = host_value(value)
-    if isinstance(value, torch.Tensor):
-        row.late[column] = value
-    else:
-        row.values[column] = value
-
-
-def total(values: Sequence[Value]) -> Value:
-    """The sum of at least one."""
-    return values[0] if len(values) == 1 else sum(values[1:], values[0])
+def add_learning_rates(values: dict[str, Value], groups: Sequence[Mapping[str, Any]]) -> None:
+    """`lr`, and `lr/<group>` of each group where there are several."""
+    rates = [group["lr"] for group in groups if "lr" in group]
+    if rates:
+        values["lr"] = host_value(rates[0])
+    if len(rates) > 1:
+        values.update((f"lr/{i}", host_value(rate)) for i, rate in enumerate(rates))
 
 
 def clip_coefficient(norm: Value, limit: float) -> Value:

@@ -5,6 +5,9 @@ from typing import Any
 
 Function = Callable[..., Any]
 
+_covered: list[Callable[[], object]] = []
+"""The ways back that another observation, or the user's own code, stood in."""
+
 
 class Patches:
     """Replaced attributes of modules and classes, and registered hooks, with the way back."""
@@ -19,13 +22,14 @@ class Patches:
         replacement = make(original)
         setattr(owner, name, replacement)
 
-        def restore() -> None:
+        def restore() -> bool:
             if vars(owner).get(name) is not replacement:
-                return  # somebody else replaced it after us: theirs stays
+                return False  # somebody else replaced it after us: theirs stays
             if own:
                 setattr(owner, name, original)
             else:
                 delattr(owner, name)
+            return True
 
         self._undo.append(restore)
 
@@ -34,9 +38,10 @@ class Patches:
         self._undo.append(handle.remove)
 
     def remove(self) -> None:
-        """Puts everything back."""
-        while self._undo:
-            self._undo.pop()()
+        """Puts everything back; what somebody else has covered meanwhile, when they have put back theirs."""
+        undo = [*_covered, *self._undo]
+        self._undo.clear()
+        _covered[:] = [each for each in reversed(undo) if each() is False][::-1]
 
 
 def _inherited(owner: Any, name: str) -> Function:

@@ -2,12 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from sgdb_engine.recording.writer import Recorder
+
+Value = float | torch.Tensor
+"""A number; on a device it is a 0-d tensor."""
 
 
 @dataclass(slots=True)
@@ -17,10 +20,8 @@ class Row:
     step: int
     wall: float
     monotonic: float
-    values: dict[str, float]
+    values: dict[str, Value]
     """By column."""
-    late: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Likewise, 0-d, still on a device."""
     sampled: bool = False
     """Whether inputs, outputs and tensors were measured."""
     tensor_columns: tuple[str, ...] = ()
@@ -28,8 +29,19 @@ class Row:
     """Float32, one value for each of `tensor_columns`."""
 
 
-Arrived = Callable[[Row, np.ndarray | None], None]
-"""Told each row when its values are complete, and its tensor values."""
+Arrived = Callable[[Row, dict[str, float], np.ndarray | None], None]
+"""Told each row when its values are on the host: by column, and those of its tensors."""
+
+
+@dataclass(slots=True)
+class _Copy:
+    """Values that a device is copying to the host."""
+
+    row: Row
+    late: list[str]
+    """The columns that come first in it."""
+    packed: torch.Tensor
+    event: torch.cuda.Event
 
 
 class Readback:
@@ -38,56 +50,52 @@ class Readback:
     def __init__(self, recorder: Recorder, arrived: Arrived) -> None:
         self._recorder = recorder
         self._arrived = arrived
-        self._waiting: deque[tuple[Row, torch.Tensor, torch.cuda.Event]] = deque()
+        self._copies: deque[_Copy] = deque()
 
     def take(self, row: Row) -> None:
         """Takes over a finished step; does not wait for its values."""
-        device = _device_of(row)
-        if device is not None:
-            self._waiting.append((row, *_start_copy(row, device)))
+        late = [name for name, value in row.values.items() if type(value) is not float]
+        if late or not (row.tensor_values is None or row.tensor_values.is_cpu):
+            self._copies.append(_start_copy(row, late))
             self._record_arrived()
             return
-        if self._waiting:  # its values are here, those of an earlier step are not: it must not overtake them
+        if self._copies:  # its values are here, those of an earlier step are not: it must not overtake them
             self.drain()
         self._record(row, row.tensor_values)
 
     def drain(self) -> None:
         """Waits for what is still on its way; for the end of a run."""
-        for _, _, event in self._waiting:
-            event.synchronize()
+        for copy in self._copies:
+            copy.event.synchronize()
         self._record_arrived()
 
     def _record_arrived(self) -> None:
-        while self._waiting and self._waiting[0][2].query():  # type: ignore[no-untyped-call]
-            row, packed, _ = self._waiting.popleft()
-            values = packed[: len(row.late)].tolist()
-            row.values.update(zip(row.late, values, strict=True))
-            self._record(row, packed[len(row.late) :] if row.tensor_values is not None else None)
+        while self._copies and self._copies[0].event.query():  # type: ignore[no-untyped-call]
+            copy = self._copies.popleft()
+            row, late = copy.row, len(copy.late)
+            row.values.update(zip(copy.late, copy.packed[:late].tolist(), strict=True))
+            self._record(row, copy.packed[late:] if row.tensor_values is not None else None)
 
     def _record(self, row: Row, tensors: torch.Tensor | None) -> None:
-        columns, values = tuple(row.values), tuple(row.values.values())
-        self._recorder.scalars(columns, row.step, row.wall, row.monotonic, values)
+        values: dict[str, float] = row.values  # type: ignore[assignment]  # they have all become numbers
+        self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
         copied = None
         if tensors is not None:
             copied = np.array(tensors.numpy(), dtype=np.float32)
             self._recorder.tensors(row.tensor_columns, row.step, row.wall, row.monotonic, copied)
-        self._arrived(row, copied)
+        self._arrived(row, values, copied)
 
 
-def _device_of(row: Row) -> torch.device | None:
-    values = [*row.late.values(), row.tensor_values] if row.late else [row.tensor_values]
-    return next((value.device for value in values if value is not None and value.device.type != "cpu"), None)
-
-
-def _start_copy(row: Row, device: torch.device) -> tuple[torch.Tensor, torch.cuda.Event]:
+def _start_copy(row: Row, late: list[str]) -> _Copy:
     """Packs all of a row into one float64 vector and starts one copy to pinned memory."""
-    parts = [value.detach().reshape(-1) for value in row.late.values()]
+    parts = [torch.as_tensor(row.values[name]).reshape(1) for name in late]
     if row.tensor_values is not None:
         parts.append(row.tensor_values)
+    device = next(part.device for part in parts if not part.is_cpu)
     with torch.cuda.device(device):  # an event belongs to the stream of the current device
         packed = torch.cat([part.to(device, torch.float64, non_blocking=True) for part in parts])
         pinned = torch.empty(packed.shape, dtype=torch.float64, pin_memory=True, device="cpu")
         pinned.copy_(packed, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
-    return pinned, event
+    return _Copy(row, late, pinned, event)

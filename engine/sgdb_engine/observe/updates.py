@@ -63,10 +63,9 @@ class Updates:
         return evaluate
 
     def _make_ready(self, optimizer: torch.optim.Optimizer) -> None:
-        observer = self._observer
+        self._observer.before_update(optimizer)
         try:
-            observer.guarded("gradients", observer.before_update, optimizer)
-            observer.guarded("safe point", observer.hold)
+            self._observer.hold()
         except BaseException:
             self._outermost = None
             raise
