@@ -48,6 +48,7 @@ def show_parameters(bars: RangeBars, history: History) -> None:
     low = _latest(history, "param_min")
     high, mean, std = (_latest(history, f"param_{stat}") for stat in ("max", "mean", "std"))
     broken = _latest(history, "nonfinite")
+    shares = history.histograms()
     unknown = float("nan")
     bars.show(
         [
@@ -58,6 +59,7 @@ def show_parameters(bars: RangeBars, history: History) -> None:
                 mean.get(name, unknown),
                 std.get(name, unknown),
                 nonfinite=int(np.nan_to_num(broken.get(name, 0.0))),
+                shares=tuple(shares[name].tolist()) if name in shares else (),
             )
             for short, (name, value) in zip(short_names(tuple(low)), low.items(), strict=True)
         ]

@@ -19,8 +19,10 @@ def histogram_columns(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def histograms(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Float32 [bins × tensors], on the device of the parameters, without waiting for it: in each of HISTOGRAM_BINS equally
-    wide bins from its smallest to its largest value, the share of a tensor's finite values."""
+    """The share of each tensor's finite values in equally wide bins from its smallest to its largest one.
+
+    Float32 [bins × tensors], on the device of the parameters, without waiting for it.
+    """
     rows = [_host(p) if p.device.type == "cpu" else _device(p.detach()) for p in parameters]
     return torch.stack(rows, dim=1).reshape(-1)
 
@@ -47,7 +49,7 @@ def _device(parameter: torch.Tensor) -> torch.Tensor:
     high = torch.where(finite, values, -math.inf).amax()
     width = torch.where(high > low, high - low, 1.0)
     clean = torch.where(finite, values, low)
-    places = ((clean - low) / width * HISTOGRAM_BINS).clamp(0, HISTOGRAM_BINS - 1).long()
+    places = ((clean - low).nan_to_num(0.0) / width * HISTOGRAM_BINS).clamp(0, HISTOGRAM_BINS - 1).long()
     counts = torch.zeros(HISTOGRAM_BINS, device=parameter.device)
     counts.scatter_add_(0, places, finite.float())
     return counts / finite.sum().clamp(min=1)

@@ -8,7 +8,15 @@ from sgdb_engine.events import EpochEnded
 from sgdb_engine.recording.buckets import BYTES_PER_BUCKET, MAX_BUCKETS, MAX_STEP, Buckets
 from sgdb_engine.recording.buckets import Bins as Bins
 from sgdb_engine.recording.clock import StepClock
-from sgdb_engine.recording.payloads import Float32Array, FloatArray, Gap, ScalarRows
+from sgdb_engine.recording.payloads import (
+    HISTOGRAM_BINS,
+    HISTOGRAM_STATS,
+    Float32Array,
+    FloatArray,
+    Gap,
+    ScalarRows,
+    TensorRow,
+)
 from sgdb_engine.recording.reader import Batch
 from sgdb_engine.recording.tensor_bins import MAX_BINS, TensorBins
 from sgdb_engine.recording.tensor_bins import Heat as Heat
@@ -33,6 +41,7 @@ class History:
         self._columns: dict[str, Buckets] = {}
         self._clock = StepClock()
         self._tensors = TensorBins(max_bytes // 2)
+        self._histogram: TensorRow | None = None
         self._scalar_bytes = max_bytes // 2 - 2 * MAX_BUCKETS * BYTES_PER_BUCKET
         self._max_buckets = MAX_BUCKETS
         self.first_step: int | None = None
@@ -57,7 +66,9 @@ class History:
             self.rewind(rewind.step)
         for rows in batch.scalars:
             self._add_rows(rows)
-        self._tensors.add([row for row in batch.tensors if abs(row.step) <= MAX_STEP])
+        tensors = [row for row in batch.tensors if row.columns and abs(row.step) <= MAX_STEP]
+        self._tensors.add([row for row in tensors if not _is_histogram(row)])
+        self._histogram = next((row for row in reversed(tensors) if _is_histogram(row)), self._histogram)
         self.epochs += [(e.epoch, e.step) for e in batch.events if isinstance(e, EpochEnded)]
         self.gaps += batch.gaps
         self.missing_records += batch.missing_records
@@ -109,6 +120,14 @@ class History:
         """The largest finite value of each tensor over time, and where there were non-finite ones."""
         return self._tensors.heat(stat, bins)
 
+    def histograms(self) -> dict[str, Float32Array]:
+        """Of each tensor measured last: the share of its values in each bin, float32 (HISTOGRAM_BINS,)."""
+        row = self._histogram
+        if row is None or len(row.columns) % HISTOGRAM_BINS:
+            return {}
+        names = [column.partition("/")[2] for column in row.columns[: len(row.columns) // HISTOGRAM_BINS]]
+        return dict(zip(names, row.values.reshape(HISTOGRAM_BINS, -1).T, strict=True))
+
     def time_at(self, step: float) -> float:
         """Seconds of training since the start when this step was done; NaN if nothing is known."""
         return float(self._clock.elapsed_at(np.array([step]))[0])
@@ -158,3 +177,7 @@ class History:
 
 
 _EMPTY = Buckets()
+
+
+def _is_histogram(row: TensorRow) -> bool:
+    return row.columns[0].startswith(HISTOGRAM_STATS[0] + "/")

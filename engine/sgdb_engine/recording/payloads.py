@@ -18,6 +18,11 @@ REWIND = 5
 MAX_COLUMNS = 2**18
 """More columns in a schema are taken for damage or malice."""
 
+HISTOGRAM_BINS = 24
+HISTOGRAM_STATS = tuple(f"hist_{i:02d}" for i in range(HISTOGRAM_BINS))
+"""Statistics of a tensor's histogram: the share of its finite values in each of equally wide bins, min to max.
+They make rows of their own."""
+
 FloatArray = npt.NDArray[np.float64]
 StepArray = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]

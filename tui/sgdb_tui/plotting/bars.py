@@ -22,6 +22,8 @@ class RangeRow:
     mean: float
     std: float
     nonfinite: int = 0
+    shares: tuple[float, ...] = ()
+    """Share of the values in each of equally wide bins from low to high; empty where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,22 @@ def draw_bar(row: RangeRow, axis: AsinhAxis, width: int, *, unicode: bool) -> Ce
     last = _column(min(row.mean + row.std, row.high), axis, width)
     cells.write(0, first, thick * (last - first + 1), Ink.TRAIN)
     cells.write(0, _column(row.mean, axis, width), dot, Ink.TRAIN)
+    return cells
+
+
+def draw_histogram(row: RangeRow, width: int, *, unicode: bool) -> Cells:
+    """The distribution from low to high, one row high; the height is the root of the share, so that tails show."""
+    cells = Cells(1, width)
+    if row.nonfinite or not row.shares:
+        text = f"NON-FINITE: {row.nonfinite} values" if row.nonfinite else "not measured yet"
+        cells.write(0, 0, text[:width], Ink.ERROR if row.nonfinite else Ink.DIM)
+        return cells
+    heights = np.sqrt(np.array(row.shares, np.float64))
+    highest = heights.max() or 1.0
+    steps = " ▁▂▃▄▅▆▇" if unicode else " .:-=+*#"
+    levels = np.where(heights > 0, np.ceil(heights / highest * (len(steps) - 1)), 0).astype(int)
+    bins = (np.arange(width) * len(row.shares)) // max(1, width)
+    cells.write(0, 0, "".join(steps[level] for level in levels[bins]), Ink.TRAIN)
     return cells
 
 

@@ -24,6 +24,7 @@ from sgdb_tui.widgets.footer import KeyLine
 from sgdb_tui.widgets.log_view import LogView
 from sgdb_tui.widgets.newest_finding import NewestFinding
 from sgdb_tui.widgets.panel import Panel
+from sgdb_tui.widgets.range_bars import RangeBars
 from sgdb_tui.widgets.row_panel import RowPanel
 from sgdb_tui.widgets.starting import Starting
 from sgdb_tui.widgets.status_fields import status_fields
@@ -337,6 +338,11 @@ class RunScreen(Screen[None]):
         for panel in self._layer_panels()[:1]:
             panel.worst_first = not panel.worst_first
 
+    def action_histograms(self) -> None:
+        """Distributions in place of ranges, or back."""
+        for bars in self.query(RangeBars):
+            bars.histograms = not bars.histograms
+
     def _layer_panels(self) -> list[RowPanel]:
         return list(self.query(RowPanel))
 
@@ -367,6 +373,8 @@ def _panel_keys(focused: Widget | None) -> list[KeyWords]:
     match focused:
         case Chart():
             return [("←→", "cursor"), ("+−", "zoom"), ("g", "log"), ("x", "axis"), ("m", "smoothing")]
+        case RangeBars():
+            return [("h", "histogram"), ("/", "filter"), ("w", "worst first"), ("↑↓", "rows")]
         case RowPanel():
             return [("/", "filter"), ("w", "worst first"), ("↑↓", "rows")]
         case Findings():

@@ -2,8 +2,17 @@
 
 from collections.abc import Sequence
 
+from textual.reactive import reactive
+
 from sgdb_tui.formatting import number
-from sgdb_tui.plotting.bars import AsinhAxis, RangeRow, draw_bar, range_badness, shared_axis
+from sgdb_tui.plotting.bars import (
+    AsinhAxis,
+    RangeRow,
+    draw_bar,
+    draw_histogram,
+    range_badness,
+    shared_axis,
+)
 from sgdb_tui.plotting.cells import Ink, Paper, Run
 from sgdb_tui.widgets.row_panel import RowPanel
 
@@ -21,8 +30,14 @@ class RangeBars(RowPanel):
 share one axis, linear near zero and logarithmic far from it; `│` is zero. The numbers at the right are the
 smallest and the largest value. NON-FINITE counts NaN and infinite values.
 
+`h` shows histograms instead, each from its own smallest to its own largest value; the height is the square
+root of the share, so that tails show. They are measured every few seconds.
+
 Up and down move the row cursor, `w` sorts the most unusual first or in the model's order, `/` filters.
 """
+
+    histograms: reactive[bool] = reactive(False, repaint=False)
+    """Distributions in place of ranges."""
 
     class RowSelected(RowPanel.RowSelected):
         """The user moved the cursor to another row."""
@@ -46,12 +61,22 @@ Up and down move the row cursor, `w` sorts the most unusual first or in the mode
             return []
         values = [] if shown.nonfinite or width < NARROWEST_WITH_VALUES else [shown.low, shown.high]
         text = "".join(" " + number(value, VALUE_WIDTH).rjust(VALUE_WIDTH) for value in values)
-        bar = draw_bar(shown, axis, width - len(text), unicode=self.palette.unicode)
+        room = width - len(text)
+        if self.histograms:
+            bar = draw_histogram(shown, room, unicode=self.palette.unicode)
+        else:
+            bar = draw_bar(shown, axis, room, unicode=self.palette.unicode)
         return [*(bar.runs(0) if bar.width else []), Run(text, Ink.DIM, Paper.SURFACE)]
 
     def key_runs(self) -> list[Run]:
         """What the signs mean."""
         if not self._rows:
             return []
+        if self.histograms:
+            return [Run("histograms, min to max ", Ink.DIM, Paper.SURFACE)]
         signs = "─ min..max ━ ±σ ● mean " if self.palette.unicode else "- min..max = +-sigma o mean "
         return [Run(signs, Ink.DIM, Paper.SURFACE)]
+
+    def watch_histograms(self) -> None:
+        """Draw anew."""
+        self.redraw()
