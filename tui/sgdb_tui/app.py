@@ -104,6 +104,9 @@ class SgdbApp(App[None]):
             return
         began = time.monotonic()
         changed = self.view.poll()
+        if self.view.status is not None and self.view.status.exit_code == REFUSED:
+            self.exit()  # there is nothing to see; the command that opened the dashboard says why
+            return
         self._news = self._news or changed.scalars or changed.tensors or changed.events
         tables = self._news and began - self._tables_at >= TABLES_S - POLL_S / 4
         with self.batch_update():
