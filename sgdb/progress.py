@@ -1,9 +1,10 @@
 """Progress in plain lines, where there is no dashboard. They go to stderr: stdout is the training's own."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -20,6 +21,7 @@ class Progress:
     """Prints how an engine is getting on."""
 
     def __init__(self, mode: str) -> None:
+        self._stream = sys.stderr  # the one of now: what is printed to a later one is kept as the training's
         self.refusal = ""
         """Why nothing could be run; empty where it could."""
         self._mode = mode
@@ -42,13 +44,16 @@ class Progress:
         if engine.step and (now >= self._next or engine.epoch != self._epoch or ended):
             self._next, self._epoch = now + self._period_s, engine.epoch
             self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
-            say(_line(engine, self._rate(now, engine.step)))
+            self._say(_line(engine, self._rate(now, engine.step)))
         if ended:
             self._tell_end(engine)
 
     def interrupted(self) -> None:
         """Says that Ctrl-C was heard."""
-        say("stopping at the next step; once more ends it at once")
+        self._say("stopping at the next step; once more ends it at once")
+
+    def _say(self, text: str) -> None:
+        say(text, self._stream)
 
     def _rate(self, now: float, step: int) -> float | None:
         """Steps per second since the line before; None where there was none."""
@@ -64,22 +69,22 @@ class Progress:
         at_most = "at most " if self._mode == "check" else ""
         length = f"{at_most}{described.steps_planned} steps" if described.steps_planned else "no planned end"
         size = f"{described.parameters:,} trainable parameters in {len(described.tensors)} tensors"
-        say(f"{size} on {described.device}, {length}")
+        self._say(f"{size} on {described.device}, {length}")
         if self._mode == "check":
             for note in described.notes:
-                say(note)
+                self._say(note)
 
     def _tell_findings(self, engine: "Engine") -> None:
         for finding in engine.findings[self._findings :]:
-            say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
+            self._say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
         self._findings = len(engine.findings)
 
     def _tell_end(self, engine: "Engine") -> None:
         for stage in engine.checks:
-            say(f"{stage.status}: {stage.name}: {stage.reason}")
+            self._say(f"{stage.status}: {stage.name}: {stage.reason}")
         if self._mode == "run" or engine.state != "finished":
             end = engine.end
-            say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
+            self._say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
 
 
 def _line(engine: "Engine", rate: float | None) -> str:
@@ -108,8 +113,8 @@ def _values(latest: Mapping[str, float]) -> list[str]:
     return [f"{label} {latest[name]:.4g}" for label, name in SHOWN if name in latest]
 
 
-def say(text: str) -> None:
-    """Prints lines of our own to stderr. Where nobody reads them any more the training goes on."""
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Prints lines of our own to stderr, or to `stream`. Where nobody reads them any more the training goes on."""
     with contextlib.suppress(OSError, ValueError):
         for line in text.splitlines():
-            click.echo(f"sgdb: {line}", err=True)
+            click.echo(f"sgdb: {line}", file=stream, err=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sgdb.kept_output import output_kept
 from sgdb.progress import Progress, say
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import CheckStage
@@ -169,7 +170,8 @@ def _train_here(order: Order, first_words: str) -> int:
 
     progress = Progress(order.mode)
     say(first_words)
-    code = run_order(order, progress.told, interrupted=progress.interrupted)
+    with output_kept(Path(order.folder)) as log:
+        code = run_order(order, progress.told, interrupted=progress.interrupted, output_log=log)
     if progress.refusal:
         raise SgdbError(progress.refusal)
     return code

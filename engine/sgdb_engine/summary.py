@@ -59,10 +59,15 @@ def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
             )
             for c in engine.checks
         ],
-        findings=engine.findings,
+        findings=root_cause_first(engine.findings),
         notes=engine.described.notes if engine.described else (),
         message=end.message,
     )
+
+
+def root_cause_first(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Inputs that are not finite before what they make of losses and weights; else as they were found."""
+    return sorted(findings, key=lambda finding: finding.code != "input-nonfinite")
 
 
 def verdict_of(end: End, checks: Sequence[CheckStage], findings: Sequence[Finding]) -> Verdict:

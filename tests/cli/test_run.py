@@ -60,6 +60,8 @@ def test_what_the_users_code_prints_is_all_that_is_on_stdout(sgdb: Sgdb, folder:
     result = sgdb("run", "run.toml", "--headless")
     assert result.exit_code == 0
     assert result.stdout == "made by the user\n"
+    (run,) = find_runs(Path("runs"))
+    assert (run / "output.log").read_text() == "made by the user\n"
 
 
 def test_max_steps_stops_in_good_order(sgdb: Sgdb) -> None:
@@ -95,6 +97,7 @@ def test_an_exception_of_the_users_model_is_shown_whole_and_recorded(sgdb: Sgdb,
     (run,) = find_runs(Path("runs"))
     status = read_status(run)
     assert (status.state, status.exit_code) == ("failed", 1)
+    assert 'raise ValueError("too many calls")' in (run / "output.log").read_text()
     (failure,) = [event for event in RunReader(run).poll().events if isinstance(event, TrainingFailed)]
     assert 'raise ValueError("too many calls")' in failure.traceback
 
