@@ -11,7 +11,7 @@ from sgdb_engine.events import Finding
 from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer, clock
 from sgdb_engine.observe.patches import Function, Patches
-from sgdb_engine.observe.updates import Updates
+from sgdb_engine.observe.updates import Updates, watch
 from sgdb_engine.recording.writer import Recorder
 
 
@@ -37,7 +37,7 @@ def observe(
     models = Models(observer, patches)
     try:
         models.install()
-        Updates(observer, models).install(patches)
+        patches.undo_by(watch(Updates(observer, models)))
         patches.replace(dataloader._BaseDataLoaderIter, "__next__", lambda to: _fetch(observer, to))
         patches.replace(torch.autograd, "backward", lambda to: _backward(observer, models, to))
         for place in (torch.nn.utils, torch.nn.utils.clip_grad):

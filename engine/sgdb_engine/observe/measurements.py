@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sgdb_engine.observe.histograms import histogram_columns, histograms
 from sgdb_engine.observe.parameters import UpdateStatistics, columns_of, statistics_for
 from sgdb_engine.observe.statistics import Ranges, device_ranges, host_array, ranges
 
@@ -25,6 +26,7 @@ class Measurements:
         self._names: dict[int, str] = {}
         self._optimizer: torch.optim.Optimizer | None = None
         self._tracked: tuple[torch.Tensor, ...] = ()
+        self._tracked_names: list[str] = []
         self._ids: frozenset[int] = frozenset()
         self._statistics: UpdateStatistics | None = None
         self._kept = False
@@ -76,6 +78,12 @@ class Measurements:
         if self._statistics is not None and self._kept:
             self.tensors = self._statistics.after_update()
 
+    def histograms(self) -> tuple[tuple[str, ...], torch.Tensor | None]:
+        """Columns and values, float32, of the distribution of each parameter; nothing where none is followed."""
+        if not self._tracked:
+            return (), None
+        return histogram_columns(self._tracked_names), histograms(self._tracked)
+
     def all_in(self, parameters: Sequence[torch.Tensor]) -> bool:
         """Whether these are all the parameters that are followed, perhaps among others."""
         if len(parameters) == len(self._tracked) and all(map(operator.is_, parameters, self._tracked)):
@@ -88,9 +96,8 @@ class Measurements:
         if tuple(map(id, tracked)) == tuple(map(id, self._tracked)):
             return
         self._tracked, self._ids = tracked, frozenset(map(id, tracked))
-        self.columns = columns_of(
-            unique([self._names.get(id(p), f"param.{i}") for i, p in enumerate(tracked)])
-        )
+        self._tracked_names = unique([self._names.get(id(p), f"param.{i}") for i, p in enumerate(tracked)])
+        self.columns = columns_of(self._tracked_names)
         self._statistics = self.grad_norm = None
         self._statistics = statistics_for(tracked) if tracked else None
 

@@ -28,7 +28,7 @@ class Models:
     def install(self) -> None:
         """Opens the discovery window."""
         self._open()
-        self._patches.registered(self._discovery)
+        self._patches.undo_by(self._discovery.remove)
 
     def _open(self) -> None:
         self._discovery.replace(torch.nn.Module, "__call__", self._discover)

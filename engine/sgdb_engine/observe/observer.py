@@ -30,6 +30,9 @@ _is_compiling = torch.compiler.is_compiling
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 _this_thread = threading.get_ident
 
+HISTOGRAM_PERIOD_S = 2.0
+"""Between two histograms of all parameters, at the least."""
+
 _observers: "weakref.WeakSet[Observer]" = weakref.WeakSet()
 
 
@@ -64,6 +67,7 @@ class Observer:
         self._thread: int | None = _this_thread()
         self._off: set[str] = set()
         self._urgent = False
+        self._histograms_at = 0.0
         self._begin_step(None)
         _observers.add(self)
 
@@ -182,6 +186,8 @@ class Observer:
             self._measure("statistics", self._measurements.after_update)
         now = clock()
         self.guarded("row", self._emit, optimizer, now)
+        if self._histograms_due(now):
+            self.guarded("histograms", self._take_histograms, now)
         self._begin_step(now)
         self._times.fixed = clock() - now
 
@@ -229,6 +235,19 @@ class Observer:
         if self._sampled:
             self._add_measurements(row)
         self._readback.take(row)
+
+    def _histograms_due(self, now: float) -> bool:
+        measured = self._sampled and self._measurements.tensors is not None
+        return measured and now >= self._histograms_at and "row" not in self._off
+
+    def _take_histograms(self, now: float) -> None:
+        """Too costly for the purse of the other measurements: they come as seldom as the budget asks."""
+        columns, values = self._measurements.histograms()
+        if columns:
+            row = Row(self.step, time.time(), time.monotonic(), {}, False, columns, values)
+            self._readback.take(row)
+        pause_s = (clock() - now) / self.budget.share if self.budget.share else math.inf
+        self._histograms_at = now + max(HISTOGRAM_PERIOD_S, pause_s)
 
     def _add_gradient_norm(self, values: dict[str, Value]) -> None:
         norm = self._measurements.grad_norm if self._sampled else None

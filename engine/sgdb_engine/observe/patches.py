@@ -1,5 +1,6 @@
 """Replacing functions for a while: every replacement is undone, in reverse order."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ Function = Callable[..., Any]
 
 _covered: list[Callable[[], object]] = []
 """The ways back that another observation, or the user's own code, stood in."""
+_one_at_a_time = threading.RLock()
 
 
 class Patches:
@@ -17,31 +19,40 @@ class Patches:
 
     def replace(self, owner: Any, name: str, make: Callable[[Function], Function]) -> None:
         """Sets `owner.name` to `make(original)`; an original that a class inherits is looked up at each call."""
-        own = name in vars(owner)
-        original = vars(owner)[name] if own else _inherited(owner, name)
-        replacement = make(original)
-        setattr(owner, name, replacement)
+        with _one_at_a_time:
+            self._undo.append(_replace(owner, name, make))
 
-        def restore() -> bool:
-            if vars(owner).get(name) is not replacement:
-                return False  # somebody else replaced it after us: theirs stays
-            if own:
-                setattr(owner, name, original)
-            else:
-                delattr(owner, name)
-            return True
-
-        self._undo.append(restore)
-
-    def registered(self, handle: Any) -> None:
-        """Takes over a handle, such as PyTorch's, whose `remove()` undoes a hook."""
-        self._undo.append(handle.remove)
+    def undo_by(self, undo: Callable[[], object]) -> None:
+        """Takes over the way back of something else, such as a hook."""
+        self._undo.append(undo)
 
     def remove(self) -> None:
         """Puts everything back; what somebody else has covered meanwhile, when they have put back theirs."""
-        undo = [*_covered, *self._undo]
-        self._undo.clear()
-        _covered[:] = [each for each in reversed(undo) if each() is False][::-1]
+        with _one_at_a_time:
+            left = [*reversed(self._undo), *_covered]
+            self._undo.clear()
+            _covered.clear()
+            while left != (left := [undo for undo in left if undo() is False]):
+                pass  # what was put back may have uncovered others
+            _covered.extend(left)
+
+
+def _replace(owner: Any, name: str, make: Callable[[Function], Function]) -> Callable[[], bool]:
+    own = name in vars(owner)
+    original = vars(owner)[name] if own else _inherited(owner, name)
+    replacement = make(original)
+    setattr(owner, name, replacement)
+
+    def restore() -> bool:
+        if vars(owner).get(name) is not replacement:
+            return False  # somebody else replaced it after us: theirs stays
+        if own:
+            setattr(owner, name, original)
+        else:
+            delattr(owner, name)
+        return True
+
+    return restore
 
 
 def _inherited(owner: Any, name: str) -> Function:

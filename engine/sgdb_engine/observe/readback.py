@@ -78,7 +78,8 @@ class Readback:
 
     def _record(self, row: Row, tensors: torch.Tensor | None) -> None:
         values: dict[str, float] = row.values  # type: ignore[assignment]  # they have all become numbers
-        self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
+        if values:
+            self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
         copied = None
         if tensors is not None:
             copied = np.array(tensors.numpy(), dtype=np.float32)

@@ -1,6 +1,7 @@
 """Sees the optimizer's step: once, even where a subclass calls its parent's, or one optimizer another."""
 
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -25,15 +26,12 @@ class Updates:
         """Of the step under way. After a step that raised it is a frame that no longer runs."""
         self._started = 0.0
 
-    def install(self, patches: Patches) -> None:
-        """Registers the two hooks that PyTorch calls around every step of every optimizer."""
-        patches.registered(register_optimizer_step_pre_hook(self._before))
-        patches.registered(register_optimizer_step_post_hook(self._after))
-
-    def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+    def before(
+        self, caller: FrameType, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any
+    ) -> Arguments | None:
+        """PyTorch is about to call a step from the frame `caller`; returns other arguments for it, or None."""
         if not self._observer.here():
             return None
-        caller = sys._getframe(1)
         if self._outermost is not None and _runs_under(caller, self._outermost):
             return None
         self._outermost = caller
@@ -42,11 +40,18 @@ class Updates:
             self._make_ready(optimizer)
             return None
         watched = self._watched(closure, optimizer)
-        return (
-            ((args[0], watched, *args[2:]), kwargs)
-            if len(args) > 1
-            else (args, {**kwargs, "closure": watched})
-        )
+        if len(args) > 1:
+            return (args[0], watched, *args[2:]), kwargs
+        return args, {**kwargs, "closure": watched}
+
+    def after(self, caller: FrameType, optimizer: torch.optim.Optimizer) -> None:
+        """A step has come to its end."""
+        observer = self._observer
+        if not observer.here() or caller is not self._outermost:
+            return
+        self._outermost = None
+        observer.after_update(optimizer, clock() - self._started)
+        observer.guarded("model", self._models.settle, optimizer)
 
     def _watched(self, closure: Callable[[], Any], optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
         """A closure computes the gradient: the safe point is behind its first evaluation, not before it."""
@@ -71,16 +76,53 @@ class Updates:
             raise
         self._started = clock()
 
-    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        observer = self._observer
-        if not observer.here() or sys._getframe(1) is not self._outermost:
-            return
-        self._outermost = None
-        observer.after_update(optimizer, clock() - self._started)
-        observer.guarded("model", self._models.settle, optimizer)
-
 
 def _runs_under(frame: FrameType | None, outermost: FrameType) -> bool:
     while frame is not None and frame is not outermost:
         frame = frame.f_back
     return frame is outermost
+
+
+_watching: tuple[Updates, ...] = ()
+"""Replaced, never changed: another thread may be going through it."""
+_hooks = Patches()
+_one_at_a_time = threading.Lock()
+
+
+def watch(updates: Updates) -> Callable[[], None]:
+    """Tells it of every step of every optimizer; returns the way back.
+
+    PyTorch's two hooks are registered once for all who watch: a step that is under way in another thread, perhaps
+    paused in its hook, does not survive that their list is changed.
+    """
+    global _watching
+    with _one_at_a_time:
+        if not _watching:
+            _hooks.undo_by(register_optimizer_step_pre_hook(_before).remove)
+            _hooks.undo_by(register_optimizer_step_post_hook(_after).remove)
+        _watching = (*_watching, updates)
+    return lambda: _unwatch(updates)
+
+
+def _unwatch(updates: Updates) -> None:
+    global _watching
+    with _one_at_a_time:
+        _watching = tuple(each for each in _watching if each is not updates)
+        if not _watching:
+            _hooks.remove()
+
+
+def _before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+    if torch.compiler.is_compiling():
+        return None
+    changed = None
+    for updates in _watching:
+        changed = updates.before(sys._getframe(1), optimizer, *(changed or (args, kwargs))) or changed
+    return changed
+
+
+def _after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    if torch.compiler.is_compiling():
+        return
+    for updates in _watching:
+        updates.after(sys._getframe(1), optimizer)

@@ -17,6 +17,7 @@ class Recorded:
         self.rows: list[dict[str, float]] = []
         """Of each call: the values by column, and `step`."""
         self.tensor_rows: dict[int, dict[str, float]] = {}
+        self.histogram_rows: dict[int, dict[str, float]] = {}
         self.events: list[AnyEvent] = []
 
     def scalars(
@@ -28,7 +29,8 @@ class Recorded:
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Any
     ) -> None:
         assert values.dtype == np.float32
-        self.tensor_rows[step] = dict(zip(columns, values.tolist(), strict=True))
+        rows = self.histogram_rows if columns[0].startswith("hist_") else self.tensor_rows
+        rows[step] = dict(zip(columns, values.tolist(), strict=True))
 
     def event(self, event: AnyEvent) -> None:
         self.events.append(event)

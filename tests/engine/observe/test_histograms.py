@@ -9,7 +9,9 @@ from hypothesis.extra import numpy as arrays
 
 from sgdb_engine.observe import histograms as module
 from sgdb_engine.observe.histograms import histogram_columns, histograms
+from sgdb_engine.observe.hooks import observe
 from sgdb_engine.recording.payloads import HISTOGRAM_BINS
+from tests.engine.observe.conftest import Bench, Recorded
 
 VALUES = st.integers(-1000, 1000).map(lambda n: n / 8)
 
@@ -57,3 +59,23 @@ def test_the_columns_stand_bin_by_bin() -> None:
     assert len(columns) == len(values) == 2 * HISTOGRAM_BINS
     row = dict(zip(columns, values.tolist(), strict=True))
     assert (row["hist_00/a"], row["hist_00/b"], row[f"hist_{HISTOGRAM_BINS - 1:02d}/b"]) == (1, 0.75, 0.25)
+
+
+def test_the_first_measured_step_has_a_histogram_of_each_parameter_and_the_next_ones_wait(
+    recorded: Recorded,
+) -> None:
+    bench = Bench()
+    with observe(recorded, budget=1.0):  # type: ignore[arg-type]
+        for _ in range(5):
+            bench.step()
+    assert list(recorded.histogram_rows) == [1]
+    names = {column.partition("/")[2] for column in recorded.histogram_rows[1]}
+    assert names == {name for name, _ in bench.model.named_parameters()}
+    assert sum(recorded.histogram_rows[1].values()) == pytest.approx(len(names))
+
+
+def test_without_a_budget_there_are_none(recorded: Recorded) -> None:
+    bench = Bench()
+    with observe(recorded, budget=0.0):  # type: ignore[arg-type]
+        bench.step()
+    assert recorded.histogram_rows == {}

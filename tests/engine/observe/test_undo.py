@@ -1,6 +1,9 @@
 """What was replaced is put back, and nothing is left on the user's objects."""
 
+import itertools
 import pickle
+import threading
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ from torch.optim import optimizer as optim
 from torch.utils.data import dataloader
 
 from sgdb_engine.gate import StopTraining
+from sgdb_engine.observe import patches as patches_module
 from sgdb_engine.observe.hooks import observe
 from sgdb_engine.observe.patches import Patches
 
@@ -102,6 +106,58 @@ def test_two_observations_one_within_the_other_both_see_the_steps(bench: Bench) 
     with observe(recorders[0]) as outer, observe(recorders[1]) as inner:
         bench.step(3)
     assert (outer.step, inner.step) == (3, 3)
+
+
+def test_patches_that_cover_each_other_are_all_undone_in_whatever_order() -> None:
+    def bare() -> str:
+        return "bare"
+
+    for order in itertools.permutations(range(3)):
+        place = types.SimpleNamespace(function=bare)
+        patches = [Patches() for _ in range(3)]
+        for each in patches:
+            each.replace(place, "function", lambda original: lambda: original() + "!")
+        for i in order:
+            patches[i].remove()
+        assert place.function is bare
+
+
+def test_a_patch_within_a_patch_leaves_nothing_waiting() -> None:
+    place = types.SimpleNamespace(function=str)
+    outer, inner, other = Patches(), Patches(), Patches()
+    outer.undo_by(inner.remove)
+    for each in (inner, other, outer):
+        each.replace(place, "function", lambda original: lambda: original())
+    waiting = len(patches_module._covered)
+    outer.remove()
+    other.remove()
+    assert place.function is str
+    assert len(patches_module._covered) == waiting
+
+
+def test_hooks_come_and_go_while_a_training_is_held_in_another_thread(recorded: Any, bench: Bench) -> None:
+    held, go_on = threading.Event(), threading.Event()
+    steps = []
+
+    def hold(step: int) -> None:
+        held.set()
+        assert go_on.wait(10)
+
+    def train() -> None:
+        with observe(recorded, safe_point=hold) as observer:
+            bench.step(2)
+            steps.append(observer.step)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    assert held.wait(10)
+    other = Bench()
+    with observe(recorded) as observer:
+        other.step()
+    go_on.set()
+    thread.join(10)
+    assert steps == [2]
+    assert observer.step == 1
 
 
 def test_a_model_can_be_pickled_while_it_is_observed(recorded: Any, bench: Bench) -> None:
