@@ -113,10 +113,15 @@ def _random() -> Callable[[], None]:
 
 
 def _generators(loader: Any) -> list[Callable[[], None]]:
+    return [_generator(generator) for generator in loader_generators(loader)]
+
+
+def loader_generators(loader: Any) -> list[torch.Generator]:
+    """The generators of its own from which a loader draws the order of its batches."""
     samplers = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     samplers.append(getattr(samplers[2], "sampler", None))
     found = {id(g): g for s in samplers if isinstance(g := getattr(s, "generator", None), torch.Generator)}
-    return [_generator(generator) for generator in found.values()]
+    return list(found.values())
 
 
 def _generator(generator: torch.Generator) -> Callable[[], None]:

@@ -8,6 +8,8 @@ from sgdb_engine.events import RunDescribed, TensorShape
 from sgdb_engine.session import Engine, Training
 
 if TYPE_CHECKING:
+    import torch
+
     from sgdb_engine.workload import Workload
 
 
@@ -23,27 +25,40 @@ def training_of(config: RunConfig, base: Path) -> Training:
         # torch is imported here, in the training thread: until then the engine already answers
         from sgdb_engine.checkpoint import capture
         from sgdb_engine.loop import train_workload
+        from sgdb_engine.snapshot import loader_generators
         from sgdb_engine.workload import build
 
         workload = build(config, base)
         engine.describe(description_of(config, workload))
         with engine.observing() as observer:
+            order = [generator.get_state() for generator in loader_generators(workload.train)]
+
+            def epoch_ended(epoch: int) -> None:
+                order[:] = [generator.get_state() for generator in loader_generators(workload.train)]
+                engine.epoch_ended(epoch)
+
             engine.checkpoint_with(
                 lambda: {
                     "step": observer.step,
                     "epoch": engine.epoch,
+                    "order": list(order),
+                    "gradients": gradients_of(workload.model),
                     **capture(workload.model, workload.optimizer, workload.schedule),
                 }
             )
             train_workload(
-                workload,
-                config.train,
-                observer,
-                epoch_ended=engine.epoch_ended,
-                validated=engine.validated,
+                workload, config.train, observer, epoch_ended=epoch_ended, validated=engine.validated
             )
 
     return training
+
+
+def gradients_of(model: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
+    """The gradients at the safe point.
+
+    The step under way has drawn its batch and its random numbers already, so whoever
+    goes on from a checkpoint applies these first, and is then where the run was."""
+    return {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def description_of(
