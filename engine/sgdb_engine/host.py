@@ -176,7 +176,7 @@ class Host:
             socket=self._socket,
             wall=time.time(),
             sgdb_share=engine.own_share,
-            message=end.message if end else engine.recorder.problem,
+            message=end.message if end else engine.recorder.problem or engine.doing,
             exit_code=exit_code,
             metrics={n: v for n, v in engine.latest().items() if n.startswith(METRICS_TOLD)},
             findings=len(engine.findings),
@@ -246,7 +246,18 @@ def main() -> None:
     _let_go_of_stdin()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
-    sys.exit(run_order(order, output_log=OutputLog(Path(order.folder))))
+    code = run_order(order, output_log=OutputLog(Path(order.folder)))
+    if order.disposable:
+        _outlive_the_asking(order)
+    sys.exit(code)
+
+
+def _outlive_the_asking(order: Order) -> None:
+    """The command that asked may still show what was found; when it is gone, killed even, the folder goes."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while os.getppid() == order.asked_by:
+        time.sleep(0.1)
+    discard(Path(order.folder))
 
 
 def _let_go_of_stdin() -> None:

@@ -73,6 +73,8 @@ class Engine:
         self.epoch = 0
         """Completed epochs."""
         self.end: End | None = None
+        self.doing = "importing torch"
+        """What a run that is starting is busy with."""
         self.started = time.monotonic()
         self._training = training
         self._budget = budget
@@ -151,6 +153,7 @@ class Engine:
             self.recorder, budget=self._budget, safe_point=self.gate.pass_through, found=self.found
         ) as observer:
             self._observer = observer
+            self.doing = ""
             self._state_changed("running", observer.step, "")
             yield observer
 

@@ -28,6 +28,7 @@ def training_of(config: RunConfig, base: Path) -> Training:
         from sgdb_engine.snapshot import loader_generators
         from sgdb_engine.workload import build
 
+        engine.doing = "building the data and the model"
         workload = build(config, base)
         engine.describe(description_of(config, workload))
         with engine.observing() as observer:

@@ -45,6 +45,7 @@ def check_of(config: RunConfig, base: Path) -> Training:
         from sgdb_engine.workload import build
 
         with random_state_kept(), no_compiled_modules():
+            engine.doing = "building the data and the model"
             workload = build(config, base)
             engine.describe(description_of(config, workload, steps=config.check.overfit.steps, notes=HELD))
             with restored(workload):
@@ -111,7 +112,6 @@ class OneBatch:
         wiring = self._wiring(x, y)
         if wiring.nothing_trains:
             return self._outcome("fail", wiring.nothing_trains, started)
-        self._engine.stage(self._outcome("running", self._course_so_far(len(x)), started))
         moved = self._learn(x, y, started)
         judgement = judge(self._losses, self._floor, blind_of(self._config.loss, y))
         status = "fail" if wiring.broken or not moved else judgement.status
@@ -155,6 +155,8 @@ class OneBatch:
         with self._learning_rate_held(), self._engine.observing() as observer:
             while True:
                 loss = self._forward(x, y, observer)
+                if len(self._losses) == 1:  # the first loss is what the goal is measured from
+                    self._engine.stage(self._outcome("running", self._course_so_far(len(x)), started))
                 if self._is_over(started):
                     break
                 self._update(loss)
