@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +181,7 @@ def _train_here(order: Order, first_words: str) -> int:
 def _run_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") -> int:
     outcome = _show(folder, look)
     if not outcome.goes_on:
-        _wait(engine)
-    engine.poll()  # or a process that has ended still counts as one
+        _wait_for_last_words(folder, engine)
     status = run_folder.read_status(folder)
     if status.exit_code == REFUSED:
         raise SgdbError(status.message)
@@ -194,7 +194,7 @@ def _check_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") 
     try:
         outcome = _show(folder, look)
         if not outcome.goes_on:
-            _wait(engine)
+            _wait_for_last_words(folder, engine)
         status = run_folder.read_status(folder)
     finally:
         _end(engine)
@@ -228,10 +228,13 @@ def _show(folder: Path, look: Look) -> "Outcome":
     return watch(folder, ascii=look.ascii, theme=look.theme)
 
 
-def _wait(engine: "subprocess.Popen[bytes]") -> None:
-    """Its training has ended: it has only to write its last words."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        engine.wait(10)
+def _wait_for_last_words(folder: Path, engine: "subprocess.Popen[bytes]") -> None:
+    """The training has ended; the exit code is what its engine writes last."""
+    deadline = time.monotonic() + 10
+    while engine.poll() is None and run_folder.read_status(folder).exit_code is None:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
 
 
 def _end(engine: "subprocess.Popen[bytes]") -> None:

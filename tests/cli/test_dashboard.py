@@ -159,6 +159,18 @@ def test_a_check_whose_command_is_killed_leaves_nothing(
     assert {name for name in files(tmp_path / "temporary") if "sgdb" in name} == set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_check_whose_command_is_killed_while_it_shows_the_verdict_leaves_nothing(
+    sgdb: Open, tmp_path: Path, number: signal.Signals
+) -> None:
+    terminal = sgdb("check", "run.toml")
+    terminal.wait_for("near zero")
+    (engine,) = engines_of(terminal)
+    os.kill(terminal.child.pid, number)
+    wait_until(lambda: gone(engine))
+    assert {name for name in files(tmp_path / "temporary") if "sgdb" in name} == set()
+
+
 def test_an_engine_that_was_killed_is_called_lost_and_its_run_kept(sgdb: Open, folder: Path) -> None:
     terminal = sgdb("run", "run.toml", "--set", "train.epochs=1000000")
     terminal.wait_for("RUNNING")
