@@ -45,6 +45,10 @@ class Budget:
         self.saved_s += self.share * (step_s - own_s) - (0.0 if free else measurement_s)
         self.saved_s = min(self.saved_s, MOST_SAVED * self.measurement_s)
 
+    def pay(self, seconds: float) -> None:
+        """Takes what recording a measurement cost out of the purse; the step's own time has it already."""
+        self.saved_s -= seconds
+
     @property
     def own_share(self) -> float:
         """Our part of the step time, smoothed, 0..1."""

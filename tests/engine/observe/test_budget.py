@@ -47,3 +47,17 @@ def test_the_own_share_counts_what_is_fixed_and_what_is_measured() -> None:
     for _ in range(500):
         budget.step_ended(10e-3, 0.2e-3, 0.3e-3)
     assert budget.own_share == pytest.approx(0.05)
+
+
+def test_what_recording_a_measurement_costs_is_paid_as_well() -> None:
+    def measured(recording_s: float) -> int:
+        budget, count = Budget(0.02), 0
+        for _ in range(3000):
+            due = budget.due()
+            count += due
+            budget.step_ended(1e-3, 0.0, 1e-4 if due else 0.0)
+            if due:
+                budget.pay(recording_s)
+        return count
+
+    assert measured(1e-4) == pytest.approx(measured(0.0) / 2, rel=0.05)
