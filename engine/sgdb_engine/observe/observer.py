@@ -186,6 +186,8 @@ class Observer:
             self._measure("statistics", self._measurements.after_update)
         now = clock()
         self.guarded("row", self._emit, optimizer, now)
+        if self._sampled:
+            self.budget.pay(clock() - now)
         if self._histograms_due(now):
             self.guarded("histograms", self._take_histograms, now)
         self._begin_step(now)
