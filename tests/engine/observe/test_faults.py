@@ -46,6 +46,7 @@ PARTS: dict[str, tuple[type, str]] = {
     "row": (Observer, "_emit"),
     "row (readback)": (Readback, "take"),
     "findings": (Observer, "_look_for_nonfinite"),
+    "histograms": (Measurements, "histograms"),
     "readback": (Readback, "drain"),
 }
 
