@@ -32,7 +32,7 @@ def _host(parameter: torch.Tensor) -> torch.Tensor:
     values = values[:: math.ceil(values.size / MOST_VALUES) or 1]
     finite = values[np.isfinite(values)] if not np.isfinite(values).all() else values
     if not finite.size:
-        return torch.zeros(HISTOGRAM_BINS)
+        return torch.zeros(HISTOGRAM_BINS, device="cpu")
     low, high = float(finite.min()), float(finite.max())
     scale = HISTOGRAM_BINS / (high - low) if high > low else 0.0
     places = np.minimum((finite.astype(np.float64) - low) * scale, HISTOGRAM_BINS - 1).astype(np.int64)
