@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from sgdb_engine.observe.hooks import observe
 from sgdb_engine.recording.writer import Recorder
 
-WARM_UP_STEPS = 4
-"""Steps of a block that are not timed: the model is discovered there, and measured twice."""
+WARM_UP_STEPS = 10
+"""Steps of a block that are not timed: the model is found there, and the first measurements are free."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from sgdb_engine.recording.folder import find_runs, is_alive, read_status
 from tests.terminal.pseudo_terminal import Terminal
 
 
@@ -21,3 +23,7 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     for terminal in opened:
         if not terminal.child.closed:
             terminal.child.close(force=True)
+    for run in find_runs(tmp_path / "runs"):  # of a test that failed
+        status = read_status(run)
+        if is_alive(status):
+            psutil.Process(status.pid).kill()
