@@ -66,7 +66,7 @@ class Observer:
         self._safe_point = safe_point
         self._thread: int | None = _this_thread()
         self._off: set[str] = set()
-        self._urgent = False
+        self._urgent = self._was_nonfinite = False
         self._histograms_at = 0.0
         self._begin_step(None)
         _observers.add(self)
@@ -77,6 +77,7 @@ class Observer:
         self._logged: dict[str, Value] = {}
         self._clips: list[Clip] = []
         self._ready = False
+        self._inputs: Any = None
         self._sampled = self._urgent or self.budget.due()
         self._urgent = False
         if self._sampled:
@@ -137,7 +138,9 @@ class Observer:
     def called(self, inputs: Any, output: Any, seconds: float, training: bool) -> None:
         """The model was called with gradients, in training or in eval mode."""
         self._times.called(clock(), seconds, training)
-        if self._sampled and not self._measurements.ranges:
+        if not self._sampled:
+            self._inputs = inputs
+        elif not self._measurements.ranges:
             self._measure("ranges", self._measurements.read_ranges, inputs, output)
 
     def went_backward(self, losses: Any, seconds: float) -> None:
@@ -236,6 +239,8 @@ class Observer:
         row = Row(self.step, time.time(), time.monotonic(), values)
         if self._sampled:
             self._add_measurements(row)
+        elif not self._was_nonfinite and isinstance(self._loss, float) and not math.isfinite(self._loss):
+            self._add_guilty_inputs(row)
         self._readback.take(row)
 
     def _histograms_due(self, now: float) -> bool:
@@ -265,11 +270,21 @@ class Observer:
         if coefficient is not None:
             values["clip_coef"] = coefficient
 
+    def _add_guilty_inputs(self, row: Row) -> None:
+        """The loss is not finite, in a step that was not to be measured: was it the batch?"""
+        self._was_nonfinite = True  # from the first NaN on all steps have one: their batches tell nothing
+        self._measurements.begin()
+        self._measurements.read_ranges(self._inputs, None)
+        self._add_ranges(row)
+
     def _add_measurements(self, row: Row) -> None:
         row.sampled = True
+        self._add_ranges(row)
+        row.tensor_columns, row.tensor_values = self._measurements.columns, self._measurements.tensors
+
+    def _add_ranges(self, row: Row) -> None:
         for place, stats in self._measurements.ranges.items():
             row.values.update(zip(columns_for_ranges(place), stats, strict=True))
-        row.tensor_columns, row.tensor_values = self._measurements.columns, self._measurements.tensors
 
     def _arrived(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
         self.latest.update(values)
@@ -277,9 +292,7 @@ class Observer:
             self.guarded("findings", self._look_for_nonfinite, row, values, tensors)
 
     def _look_for_nonfinite(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
-        findings = self._nonfinite.scalars(row.step, values)
-        if row.sampled:
-            findings += self._nonfinite.inputs(row.step, values)
+        findings = self._nonfinite.inputs(row.step, values) + self._nonfinite.scalars(row.step, values)
         if tensors is not None:
             findings += self._nonfinite.tensors(row.step, row.tensor_columns, tensors)
         self._urgent |= bool(findings)  # a whole measurement of the next step tells which tensors it reached

@@ -618,3 +618,18 @@ def test_the_default_device_of_the_user_is_not_that_of_our_numbers(recorded: Any
         torch.set_default_device(None)
     assert recorded.failed_probes == []
     assert not math.isnan(recorded.rows[1]["input/mean"])
+
+
+def test_a_batch_with_nan_is_named_also_in_a_step_that_was_not_to_be_measured(
+    recorded: Any, bench: Bench
+) -> None:
+    found: list[Finding] = []
+    with observe(recorded, budget=0.0, found=found.append):
+        bench.step(3)
+        bench.x[0, 0] = torch.nan
+        bench.step(3)
+    assert [(finding.code, finding.step) for finding in found][:2] == [
+        ("input-nonfinite", 4),
+        ("nonfinite", 4),
+    ]
+    assert next(row["step"] for row in recorded.rows if "input/nonfinite" in row) == 4
