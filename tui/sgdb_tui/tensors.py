@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgdb_engine.events import TensorShape
 from sgdb_engine.recording.history import History
+from sgdb_tui.bridge import RunView
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.range_bars import RangeBars, RangeRow
 
@@ -16,14 +16,16 @@ _NUMBERED_WEIGHT = re.compile(r"(^|\.)\d+\.weight$")
 """The weight of a layer that has nothing but a number: `4` alone would say too little."""
 
 
-def show_gradients(heat_map: HeatMap, history: History, shapes: Sequence[TensorShape]) -> None:
+def show_gradients(heat_map: HeatMap, view: RunView) -> None:
     """The gradient norm of each tensor over the run.
 
     Coloured by the norm over √(number of values): a bias is not abnormal because it is small.
     """
+    history, shapes = view.history, view.described.tensors
     latest = history.latest("grad_norm")
     if latest is None:
         return
+    heat_map.end_step = view.step + 1 if view.ended else view.steps_planned
     names = history.tensor_names("grad_norm")
     sizes = {tensor.name: math.prod(tensor.shape) for tensor in shapes}
     scale = np.sqrt([max(1, sizes.get(name, 1)) for name in names])

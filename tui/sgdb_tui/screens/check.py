@@ -48,7 +48,7 @@ class CheckScreen(RunScreen):
     def show_tables(self) -> None:
         """Values and gradients."""
         self.query_one("#now", Readings).show(now_readings(self.view))
-        show_gradients(self.query_one(HeatMap), self.view.history, self.view.described.tensors)
+        show_gradients(self.query_one(HeatMap), self.view)
 
     def show_events(self) -> None:
         """Stages and verdict."""

@@ -60,7 +60,7 @@ class Overview(RunScreen):
         self.query_one("#now", Readings).show(now_readings(self.view))
         self.query_one("#inputs", Readings).show(tensor_readings(history, "input"))
         self.query_one("#outputs", Readings).show(tensor_readings(history, "output"))
-        show_gradients(self.query_one(HeatMap), history, self.view.described.tensors)
+        show_gradients(self.query_one(HeatMap), self.view)
         show_parameters(self.query_one(RangeBars), history)
 
     def show_events(self) -> None:
