@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sgdb_engine.recording.payloads import HISTOGRAM_STATS
+from sgdb_engine.recording.writer import Recorder
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.panel import Panel
 from sgdb_tui.widgets.range_bars import RangeBars
 from tests.tui.app.driving import dashboard, first_line, last_line, seen
-from tests.tui.app.recorded import make_folder, record, write_state
+from tests.tui.app.recorded import LAYERS, make_folder, record, write_state
 
 SIZES = [(80, 24), (120, 40), (200, 60), (80, 40), (120, 24), (50, 30)]
 
@@ -103,3 +106,20 @@ async def test_the_row_cursor_is_shared_between_the_panels_of_layers(gpt_run: Pa
         await pilot.press("3", "down", "down")
         await pilot.pause()
         assert app.screen.query_one(HeatMap).selected == app.screen.query_one(RangeBars).selected
+
+
+async def test_h_shows_parameters_as_histograms_and_back(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    record(folder, num_steps=60)
+    recorder = Recorder(folder)
+    columns = tuple(f"{stat}/{name}" for stat in HISTOGRAM_STATS for name in LAYERS)
+    shares = np.full(len(columns), 1 / len(HISTOGRAM_STATS), np.float32)
+    recorder.tensors(columns, 60, 0.0, 0.0, shares)
+    recorder.close()
+    write_state(folder, "finished", step=60)
+    async with dashboard(folder) as (app, pilot):
+        await pilot.press("4", "h")
+        assert "histograms" in seen(app)
+        assert "▇▇▇▇▇▇" in seen(app)
+        await pilot.press("h")
+        assert "●" in seen(app)

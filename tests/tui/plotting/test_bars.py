@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdb_tui.plotting.bars import AsinhAxis, RangeRow, draw_bar, range_badness, shared_axis
+from sgdb_tui.plotting.bars import AsinhAxis, RangeRow, draw_bar, draw_histogram, range_badness, shared_axis
 from sgdb_tui.plotting.heat import worst_first
 
 USUAL = RangeRow("h.0", -0.2, 0.25, 0.01, 0.05)
@@ -65,3 +65,20 @@ def test_the_axis_stays_while_it_serves() -> None:
 def test_no_rows_and_only_nan_have_an_axis() -> None:
     assert shared_axis([]).fraction(0.0) == 0.5
     assert shared_axis([NAN]).fraction(0.0) == 0.5
+
+
+def test_a_histogram_shows_its_tails_and_its_gaps() -> None:
+    row = RangeRow("ln", -1.0, 1.0, 0.0, 0.3, shares=(0.01, 0.0, 0.98, 0.01))
+    assert draw_histogram(row, 8, unicode=True).line(0) == "▁▁  ▇▇▁▁"
+    assert draw_histogram(row, 8, unicode=False).line(0) == "..  ##.."
+
+
+def test_a_histogram_of_non_finite_values_says_so_and_an_unmeasured_one_too() -> None:
+    assert "NON-FINITE: 2304" in draw_histogram(BROKEN, 40, unicode=True).line(0)
+    assert "not measured yet" in draw_histogram(USUAL, 40, unicode=True).line(0)
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.integers(0, 60), st.booleans())
+def test_a_histogram_of_anything_is_as_wide_as_asked(shares: list[float], width: int, unicode: bool) -> None:
+    row = RangeRow("x", 0.0, 1.0, 0.5, 0.1, shares=tuple(shares))
+    assert len(draw_histogram(row, width, unicode=unicode).line(0)) == width
