@@ -18,7 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PINNED = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "4294967296", "OMP_NUM_THREADS": "1"}
+PINNED = {
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "OMP_NUM_THREADS": "1",
+}
 if any(os.environ.get(name) != value for name, value in PINNED.items()):
     # without this glibc gives memory back between steps, and page faults drown what is to be measured
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **PINNED})
@@ -150,7 +154,9 @@ def measure(workload: Workload, blocks: int, budget: float) -> dict[str, float]:
     }
 
 
-def ratio(seen: tuple[float, float], before: tuple[float, float], after: tuple[float, float]) -> tuple[float, float]:
+def ratio(
+    seen: tuple[float, float], before: tuple[float, float], after: tuple[float, float]
+) -> tuple[float, float]:
     """Observed against the mean of the bare blocks on both sides, so that a drift of the machine cancels."""
     return 2 * seen[0] / (before[0] + after[0]), 2 * seen[1] / (before[1] + after[1])
 
@@ -162,7 +168,9 @@ def main() -> None:
     parser.add_argument("--only", choices=[workload.name for workload in WORKLOADS])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread, budget {options.budget:g}, {options.blocks} pairs of blocks")
+    print(
+        f"torch {torch.__version__}, one thread, budget {options.budget:g}, {options.blocks} pairs of blocks"
+    )
     print(f"{'workload':<17}{'bare step':>11}{'wall':>8}{'cpu':>8}{'a/a wall':>10}{'says':>8}")
     for workload in WORKLOADS:
         if options.only in (None, workload.name):

@@ -47,7 +47,9 @@ def first_paint() -> float:
             os.kill(pid, signal.SIGTERM)
             os.close(terminal)
             os.waitpid(pid, 0)
-            time.sleep(1)  # the engine ends after its one step; the next start is not to share the cores with it
+            time.sleep(
+                1
+            )  # the engine ends after its one step; the next start is not to share the cores with it
 
 
 def seconds_to(word: bytes, terminal: int) -> float:
