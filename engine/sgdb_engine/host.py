@@ -62,7 +62,6 @@ class Host:
         self._info = run_folder.read_info(engine.folder)
         self._hardware = HardwareSampler()
         self._signal: signal.Signals | None = None
-        self._woken = threading.Event()
         self._socket = ""
         self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
 

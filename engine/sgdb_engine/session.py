@@ -27,6 +27,7 @@ from sgdb_engine.events import (
     Validated,
 )
 from sgdb_engine.gate import Gate, StopTraining
+from sgdb_engine.recording.lease import acquire_lease
 from sgdb_engine.recording.writer import Recorder
 
 if TYPE_CHECKING:
@@ -61,8 +62,12 @@ class Engine:
             training: is called in the training thread with this engine.
             budget: share of the step time that per-tensor statistics may cost, 0..1.
             max_steps: stop in good order when so many optimizer steps are complete.
+
+        Raises:
+            RunFolderError: another engine has this run.
         """
         self.folder = folder
+        self._lease = acquire_lease(folder)
         self.recorder = Recorder(folder)
         self.gate = Gate(self._state_changed, self.recorder.event, self._save, max_steps)
         self.described: RunDescribed | None = None
@@ -200,6 +205,8 @@ class Engine:
             self.gate.close(end.state)
             self._state_changed(end.state, self.step, end.message)
             self.recorder.close()
+            with contextlib.suppress(OSError):  # without it the run is free when this process has ended
+                self._lease.release()
             self.end = end
 
     def _train(self) -> End:

@@ -15,7 +15,7 @@ from sgdb_engine import torch_state
 from sgdb_engine.checkpoint import load_checkpoint
 from sgdb_engine.config import parse_config
 from sgdb_engine.control import Ping
-from sgdb_engine.errors import DataError
+from sgdb_engine.errors import DataError, RunFolderError
 from sgdb_engine.events import (
     AnyEvent,
     CheckpointSaved,
@@ -391,3 +391,12 @@ def test_two_engines_train_side_by_side_and_see_only_their_own(tmp_path: Path) -
     assert [engine.step for engine in engines] == [40, 40]
     assert "__call__" not in vars(nn.Sequential)
     assert nn.Module.__call__.__name__ == "_wrapped_call_impl"
+
+
+def test_a_run_has_one_engine_until_that_has_ended(tmp_path: Path) -> None:
+    first = Engine(tmp_path, lambda engine: None)
+    with pytest.raises(RunFolderError, match="another engine"):
+        Engine(tmp_path, lambda engine: None)
+    first.start()
+    first.wait(30)
+    Engine(tmp_path, lambda engine: None)
