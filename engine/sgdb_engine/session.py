@@ -205,7 +205,7 @@ class Engine:
             self.gate.close(end.state)
             self._state_changed(end.state, self.step, end.message)
             self.recorder.close()
-            with contextlib.suppress(OSError):  # without it the run is free when this process has ended
+            with contextlib.suppress(SgdbError):  # a full disk; the run is free when this process has ended
                 self._lease.release()
             self.end = end
 

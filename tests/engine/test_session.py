@@ -395,7 +395,7 @@ def test_two_engines_train_side_by_side_and_see_only_their_own(tmp_path: Path) -
 
 def test_a_run_has_one_engine_until_that_has_ended(tmp_path: Path) -> None:
     first = Engine(tmp_path, lambda engine: None)
-    with pytest.raises(RunFolderError, match="another engine"):
+    with pytest.raises(RunFolderError, match="is training this run"):
         Engine(tmp_path, lambda engine: None)
     first.start()
     first.wait(30)
