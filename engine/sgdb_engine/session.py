@@ -253,5 +253,7 @@ class Engine:
         return path.name
 
     def _state_changed(self, state: State, step: int, reason: str) -> None:
+        if self._observer is not None:
+            self._observer.flush()  # a paused run shows its last step
         self._state = state
         self.recorder.event(StateChanged(step=step, state=state, reason=reason))

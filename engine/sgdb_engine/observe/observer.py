@@ -30,6 +30,8 @@ _is_compiling = torch.compiler.is_compiling
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 _this_thread = threading.get_ident
 
+FLUSH_S = 0.02
+"""Rows wait for one another at the most so long."""
 HISTOGRAM_PERIOD_S = 2.0
 """Between two histograms of all parameters, at the least."""
 
@@ -38,6 +40,9 @@ _observers: "weakref.WeakSet[Observer]" = weakref.WeakSet()
 
 Clip = tuple[Sequence[torch.Tensor], Value, float, float]
 """A call of `clip_grad_norm_`: the parameters, their norm before it, the limit, the type of the norm."""
+
+Ended = tuple[int, float, float, float, StepTimes, list[Value], Value | None, list[Clip], dict[str, Value]]
+"""A step that has no row yet: step, wall, monotonic, seconds, times, learning rates, loss, clips, logged values."""
 
 
 class Observer:
@@ -67,7 +72,8 @@ class Observer:
         self._thread: int | None = _this_thread()
         self._off: set[str] = set()
         self._urgent = self._was_nonfinite = False
-        self._histograms_at = 0.0
+        self._histograms_at = self._flush_at = 0.0
+        self._ended: list[Ended] = []
         self._begin_step(None)
         _observers.add(self)
 
@@ -188,7 +194,7 @@ class Observer:
         if self._sampled:
             self._measure("statistics", self._measurements.after_update)
         now = clock()
-        self.guarded("row", self._emit, optimizer, now)
+        self.guarded("row", self._end_step, optimizer, now)
         if self._sampled:
             self.budget.pay(clock() - now)
         if self._histograms_due(now):
@@ -206,7 +212,12 @@ class Observer:
 
     def log_now(self, values: Mapping[str, float]) -> None:
         """Values that belong to the last completed step, such as those of a validation."""
+        self.flush()
         self.guarded("log", self._log_now, values)
+
+    def flush(self) -> None:
+        """Hands over the rows of all steps that have ended; called in the thread that is observed."""
+        self.guarded("row", self._flush)
 
     def _log_now(self, values: Mapping[str, float]) -> None:
         floats: dict[str, Value] = {name: float(value) for name, value in values.items()}
@@ -215,14 +226,42 @@ class Observer:
     def finish(self) -> None:
         """The end: everything that is still on its way from a device arrives."""
         self.leave()
+        self.flush()
         self.guarded("readback", self._readback.drain)
 
     # -- the row ----------------------------------------------------------------------------------------
 
-    def _emit(self, optimizer: torch.optim.Optimizer, now: float) -> None:
-        times = self._times
+    def _end_step(self, optimizer: torch.optim.Optimizer, now: float) -> None:
+        """Notes what the step was; its row is made later, with those of others, unless there is a reason not to wait.
+
+        A row costs a third when the code that makes it is still in the cache from the row before.
+        """
+        times, loss = self._times, self._loss
         step_s = times.total(now)
         self.budget.step_ended(step_s, times.fixed, times.measured)
+        rates = [host_value(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+        self._ended.append(
+            (self.step, time.time(), time.monotonic(), step_s, times, rates, loss, self._clips, self._logged)
+        )
+        if self._sampled or now >= self._flush_at or (type(loss) is float and not math.isfinite(loss)):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Makes the rows of the steps that have ended; only the last one can have been measured."""
+        ended, self._ended = self._ended, []
+        self._flush_at = clock() + FLUSH_S
+        for each in ended[:-1]:
+            self._readback.take(self._row_of(each, None))
+        for last in ended[-1:]:
+            row = self._row_of(last, self._measurements.grad_norm if self._sampled else None)
+            if self._sampled:
+                self._add_measurements(row)
+            elif not self._was_nonfinite and isinstance(last[6], float) and not math.isfinite(last[6]):
+                self._add_guilty_inputs(row)
+            self._readback.take(row)
+
+    def _row_of(self, ended: Ended, grad_norm: Value | None) -> Row:
+        step, wall, monotonic, step_s, times, rates, loss, clips, logged = ended
         values: dict[str, Value] = {
             "time/step": step_s,
             "time/data": times.data,
@@ -231,17 +270,13 @@ class Observer:
             "time/optimizer": times.optimizer,
             "time/sgdb": times.fixed + times.measured,
         }
-        add_learning_rates(values, optimizer.param_groups)
-        if self._loss is not None:
-            values["train/loss"] = self._loss
-        self._add_gradient_norm(values)
-        values.update(self._logged)
-        row = Row(self.step, time.time(), time.monotonic(), values)
-        if self._sampled:
-            self._add_measurements(row)
-        elif not self._was_nonfinite and isinstance(self._loss, float) and not math.isfinite(self._loss):
-            self._add_guilty_inputs(row)
-        self._readback.take(row)
+        add_learning_rates(values, rates)
+        if loss is not None:
+            values["train/loss"] = loss
+        if clips or grad_norm is not None:
+            self._add_gradient_norm(values, grad_norm, clips)
+        values.update(logged)
+        return Row(step, wall, monotonic, values)
 
     def _histograms_due(self, now: float) -> bool:
         measured = self._sampled and self._measurements.tensors is not None
@@ -256,10 +291,9 @@ class Observer:
         pause_s = (clock() - now) / self.budget.share if self.budget.share else math.inf
         self._histograms_at = now + max(HISTOGRAM_PERIOD_S, pause_s)
 
-    def _add_gradient_norm(self, values: dict[str, Value]) -> None:
-        norm = self._measurements.grad_norm if self._sampled else None
+    def _add_gradient_norm(self, values: dict[str, Value], norm: Value | None, clips: Sequence[Clip]) -> None:
         coefficient: Value | None = None
-        for parameters, clipped, limit, norm_type in self._clips:
+        for parameters, clipped, limit, norm_type in clips:
             if self._measurements.all_in(parameters):
                 if norm is None and norm_type == 2:
                     norm = clipped
@@ -321,13 +355,12 @@ def host_value(value: Value) -> Value:
     return value.detach().reshape(())
 
 
-def add_learning_rates(values: dict[str, Value], groups: Sequence[Mapping[str, Any]]) -> None:
+def add_learning_rates(values: dict[str, Value], rates: Sequence[Value]) -> None:
     """`lr`, and `lr/<group>` of each group where there are several."""
-    rates = [group["lr"] for group in groups if "lr" in group]
     if rates:
-        values["lr"] = host_value(rates[0])
+        values["lr"] = rates[0]
     if len(rates) > 1:
-        values.update((f"lr/{i}", host_value(rate)) for i, rate in enumerate(rates))
+        values.update((f"lr/{i}", rate) for i, rate in enumerate(rates))
 
 
 def clip_coefficient(norm: Value, limit: float) -> Value:

@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[type, str]] = {
     "statistics (before the update)": (Measurements, "before_update"),
     "statistics (after the update)": (Measurements, "after_update"),
     "clip": (Observer, "clipped"),
-    "row": (Observer, "_emit"),
+    "row": (Observer, "_end_step"),
     "row (readback)": (Readback, "take"),
     "findings": (Observer, "_look_for_nonfinite"),
     "histograms": (Measurements, "histograms"),

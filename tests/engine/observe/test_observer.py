@@ -633,3 +633,15 @@ def test_a_batch_with_nan_is_named_also_in_a_step_that_was_not_to_be_measured(
         ("nonfinite", 4),
     ]
     assert next(row["step"] for row in recorded.rows if "input/nonfinite" in row) == 4
+
+
+def test_rows_wait_for_one_another_but_none_is_lost_or_late(recorded: Any, bench: Bench) -> None:
+    with observe(recorded, budget=0.0) as observer:
+        bench.step(50)
+        observer.log_now({"val/loss": 0.5})
+        assert [row["step"] for row in recorded.rows] == [*range(1, 51), 50]
+        bench.step(3)
+        observer.flush()
+        assert recorded.rows[-1]["step"] == 53
+        bench.step(2)
+    assert recorded.rows[-1]["step"] == 55
