@@ -20,7 +20,9 @@ LONGEST_PERIOD_S = 10.0
 class Progress:
     """Prints how an engine is getting on."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, place: str = "") -> None:
+        """`place` is said when the run has begun: where it is recorded."""
+        self._place = place
         self._stream = sys.stderr  # the one of now: what is printed to a later one is kept as the training's
         self.refusal = ""
         """Why nothing could be run; empty where it could."""
@@ -70,6 +72,8 @@ class Progress:
         length = f"{at_most}{described.steps_planned} steps" if described.steps_planned else "no planned end"
         size = f"{described.parameters:,} trainable parameters in {len(described.tensors)} tensors"
         self._say(f"{size} on {described.device}, {length}")
+        if self._place:
+            self._say(self._place)
         if self._mode == "check":
             for note in described.notes:
                 self._say(note)

@@ -1,12 +1,38 @@
-"""A run from Python: the same engine, in this process."""
+"""A run from Python: the same engine, in this process, that a dashboard elsewhere can attach to."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from sgdb_engine.host import Host, engine_for
+from sgdb_engine.launch import Order
 from sgdb_engine.recording.folder import create_run_folder
-from sgdb_engine.session import Engine
+from sgdb_engine.session import End, Engine
 from sgdb_engine.target import resolve
-from sgdb_engine.training import training_of
+
+
+class HostedEngine(Engine):
+    """An engine that is served from a thread: its status is written, and `sgdb attach` can watch and control it.
+
+    No signal handler is installed: the process is the user's own.
+    """
+
+    def serve_as(self, order: Order) -> None:
+        """Says what is being run; before `start()`."""
+        host = Host(self, order)
+        self._host = threading.Thread(target=host.accompany, name="sgdb-host", daemon=True)
+
+    def start(self) -> None:
+        """Starts the training; it inherits the calling thread's PyTorch settings."""
+        super().start()
+        self._host.start()
+
+    def wait(self, timeout_s: float | None = None) -> End | None:
+        """Waits for the end, the summary included; None where it is not reached in time."""
+        end = super().wait(timeout_s)
+        if end is not None and threading.current_thread() is not self._host:
+            self._host.join()
+        return end
 
 
 def open_config(
@@ -31,5 +57,7 @@ def open_config(
     target = resolve(str(config), (), overrides)
     folder = create_run_folder(Path(runs_dir), target.config.run.name)
     target.describe_in(folder, "run")
-    training = training_of(target.config, target.path.absolute().parent)
-    return Engine(folder, training, budget=target.config.observe.budget, max_steps=max_steps)
+    order = target.order(folder, "run", max_steps=max_steps, summary_path=None)
+    engine = engine_for(order, HostedEngine)
+    engine.serve_as(order)
+    return engine

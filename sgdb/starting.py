@@ -81,7 +81,8 @@ def run(wanted: Wanted, look: Look) -> int:
         order = target.order(folder, "run", max_steps=wanted.max_steps, summary_path=wanted.summary_path)
         if look.screen:
             return _run_watched(folder, look, start_engine(order))
-        code = _train_here(order, f"recording in {folder}; watch it with: {attach_command(folder)}")
+        place = f"recording in {folder}; watch it with: {attach_command(folder)}"
+        code = _train_here(order, f"starting {clean(target.written)}", place)
     say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
     return code
 
@@ -96,9 +97,7 @@ def check(wanted: Wanted, look: Look) -> int:
         order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
         if look.screen:
             return _check_watched(folder, look, start_engine(order))
-        return _train_here(
-            order, f"checking {clean(target.written)}; this loads PyTorch, the data and the model first"
-        )
+        return _train_here(order, f"checking {clean(target.written)}")
 
 
 def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
@@ -166,11 +165,11 @@ def keep_kernels_in(folder: Path) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "kernels"))
 
 
-def _train_here(order: Order, first_words: str) -> int:
+def _train_here(order: Order, doing: str, place: str = "") -> int:
     from sgdb_engine.host import run_order
 
-    progress = Progress(order.mode)
-    say(first_words)
+    progress = Progress(order.mode, place)
+    say(f"{doing}; this loads PyTorch, the data and the model first")
     with output_kept(Path(order.folder)) as log:
         code = run_order(order, progress.told, interrupted=progress.interrupted, output_log=log)
     if progress.refusal:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import msgspec
 
@@ -71,9 +72,13 @@ class Host:
         Args:
             told: called about once a second, for progress lines.
         """
+        self._engine.start()
+        return self.accompany(told)
+
+    def accompany(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
+        """Serves an engine that was started to its end; returns the exit code."""
         server = self._open_control()
         try:
-            self._engine.start()
             while self._engine.wait(0) is None:
                 self._end_if_orphaned()
                 self._write_status()
@@ -188,6 +193,7 @@ class Host:
         summary = summarise(self._engine, end, mode=self._order.mode, target=self._order.target)
         with contextlib.suppress(OSError):
             write_summary(self._engine.folder / "summary.json", summary)
+            (self._engine.folder / "summary.json").chmod(0o600)
         if not self._order.summary_path:
             return True
         try:
@@ -198,7 +204,10 @@ class Host:
         return True
 
 
-def engine_for(order: Order) -> Engine:
+AnEngine = TypeVar("AnEngine", bound=Engine)
+
+
+def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
     """The engine that an order asks for.
 
     Raises:
@@ -214,7 +223,7 @@ def engine_for(order: Order) -> Engine:
         from sgdb_engine.training import training_of
 
         training = training_of(config, Path(order.base))
-    return Engine(Path(order.folder), training, budget=config.observe.budget, max_steps=order.max_steps)
+    return kind(Path(order.folder), training, budget=config.observe.budget, max_steps=order.max_steps)
 
 
 def run_order(
@@ -225,7 +234,7 @@ def run_order(
     output_log: OutputLog | None = None,
 ) -> int:
     """Carries out an order in this process; returns the exit code. The arguments are those of a Host."""
-    host = Host(engine_for(order), order, interrupted=interrupted, output_log=output_log)
+    host = Host(engine_for(order, Engine), order, interrupted=interrupted, output_log=output_log)
     host.handle_signals()
     return host.serve(told)
 

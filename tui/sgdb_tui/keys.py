@@ -45,7 +45,7 @@ PANEL_KEYS = (
             f"panel({n})",
             str(n),
             "panel",
-            f"Go to panel {n}; again: as large as it gets",
+            f"Go to panel {n}; again: as large as it gets, or back",
         )
         for n in range(1, 10)
     ),

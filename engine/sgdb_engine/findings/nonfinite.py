@@ -27,6 +27,11 @@ class NonFinite:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
+    @property
+    def _explained(self) -> bool:
+        """NaN in the inputs explains all that follows."""
+        return any(place.startswith("input") for place in self._told)
+
     def scalars(self, step: int, row: Mapping[str, float]) -> list[Finding]:
         """The findings of one row of scalars, by column."""
         if math.isfinite(sum(row.values())):
@@ -42,7 +47,9 @@ class NonFinite:
         found = []
         for column, value in row.items():
             if value > 0 and column.startswith(("input/", "input.")) and column.endswith("/nonfinite"):
-                text = f"{int(value)} values of the model's {column.removesuffix('/nonfinite')} are NaN or infinite."
+                values, are = ("value", "is") if value == 1 else ("values", "are")
+                name = column.removesuffix("/nonfinite")
+                text = f"{int(value)} {values} of the model's {name} {are} NaN or infinite."
                 found += self._tell(
                     "input-nonfinite", "error", column, step, text, ADVICE["input"], {column: int(value)}
                 )
@@ -91,7 +98,7 @@ class NonFinite:
         evidence: dict[str, float | int | str],
         where: tuple[str, ...] = (),
     ) -> list[Finding]:
-        if place in self._told:
+        if place in self._told or (self._explained and not place.startswith("input")):
             return []
         self._told.add(place)
         return [

@@ -561,7 +561,7 @@ def test_nan_is_recorded_told_once_and_the_next_step_names_the_tensors(recorded:
     with observe(recorded, budget=1e-9, found=found.append):
         bench.step(10)
         sampled = set(recorded.tensor_rows)
-        bench.x[0, 0] = math.nan
+        bench.y[0, 0] = math.nan
         bench.step(5)
     assert 10 not in sampled
     assert [math.isnan(loss) for loss in recorded.column("train/loss")] == [False] * 10 + [True] * 5
@@ -572,9 +572,6 @@ def test_nan_is_recorded_told_once_and_the_next_step_names_the_tensors(recorded:
     tensors = next(f for f in found if len(f.where) > 1)
     assert tensors.step == 12
     assert set(tensors.where) == {name for name, _ in bench.model.named_parameters()}
-    assert (
-        by_place["input",].step == 12 if ("input",) in by_place else any("input" in f.where[0] for f in found)
-    )
 
 
 # -- who is observed --------------------------------------------------------------------------------------
@@ -628,10 +625,9 @@ def test_a_batch_with_nan_is_named_also_in_a_step_that_was_not_to_be_measured(
         bench.step(3)
         bench.x[0, 0] = torch.nan
         bench.step(3)
-    assert [(finding.code, finding.step) for finding in found][:2] == [
-        ("input-nonfinite", 4),
-        ("nonfinite", 4),
-    ]
+    assert [(finding.code, finding.step) for finding in found] == [("input-nonfinite", 4)], (
+        "the rest follows from it"
+    )
     assert next(row["step"] for row in recorded.rows if "input/nonfinite" in row) == 4
 
 

@@ -88,7 +88,7 @@ def _bar(view: RunView) -> Field | None:
     share = min(1.0, view.step / planned)
     filled = round(share * _BAR_CELLS)
     bar = Content.assemble(("━" * filled, "$success"), ("─" * (_BAR_CELLS - filled), "dim"), f" {share:.0%}")
-    return Field(Content(f"{share:.0%}") if view.state in ("paused", "failed", "lost") else bar, 8)
+    return Field(Content(f"{share:.0%}") if view.state in ("paused", "failed", "lost") else bar, 9)
 
 
 def _epoch(view: RunView) -> Field | None:
@@ -97,7 +97,7 @@ def _epoch(view: RunView) -> Field | None:
         return None
     epoch = math.floor(status.epoch + 1e-9)
     planned = view.described.epochs_planned or status.epochs_planned
-    return Field(Content(f"epoch {epoch}/{planned}" if planned else f"epoch {epoch}"), 9)
+    return Field(Content(f"epoch {epoch}/{planned}" if planned else f"epoch {epoch}"), 10)
 
 
 def _time(view: RunView) -> Field | None:
@@ -106,14 +106,14 @@ def _time(view: RunView) -> Field | None:
     planned, rate = view.steps_planned, view.history.step_rate()
     if not planned or not rate or view.state == "paused":
         return None
-    return Field(Content(f"ETA {duration(max(0, planned - view.step) / rate)}"), 6)
+    return Field(Content(f"ETA {duration(max(0, planned - view.step) / rate)}"), 7)
 
 
 def _rate(view: RunView) -> Field | None:
     rate = view.history.step_rate()
     if not rate or view.ended or view.state == "paused":
         return None
-    return Field(Content(f"{number(rate, 5)} it/s"), 7)
+    return Field(Content(f"{number(rate, 5)} it/s"), 8)
 
 
 def _findings(view: RunView) -> Field | None:
@@ -146,4 +146,4 @@ def _own_cost(view: RunView) -> Field | None:
     share = view.status.sgdb_share if view.status else None
     if share is None or view.ended:
         return None
-    return Field(Content.styled(f"sgdb {percent(share)}", "bold" if share > _NOTICED_SHARE else ""), 10)
+    return Field(Content.styled(f"sgdb {percent(share)}", "bold" if share > _NOTICED_SHARE else ""), 6)
