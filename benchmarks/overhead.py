@@ -45,6 +45,7 @@ class Workload:
     name: str
     make: Callable[[], tuple[nn.Module, Tensor, Tensor]]
     block_steps: int
+    """Long enough for several measurements of large models, which come once in many steps."""
 
 
 def mlp() -> tuple[nn.Module, Tensor, Tensor]:
@@ -87,9 +88,9 @@ def many_tensors() -> tuple[nn.Module, Tensor, Tensor]:
 
 WORKLOADS = (
     Workload("mlp", mlp, 400),
-    Workload("cnn", cnn, 10),
-    Workload("transformer-10M", transformer, 4),
-    Workload("1000-tensors", many_tensors, 20),
+    Workload("cnn", cnn, 60),
+    Workload("transformer-10M", transformer, 40),
+    Workload("1000-tensors", many_tensors, 60),
 )
 
 

@@ -134,9 +134,9 @@ def check(
     plain: bool,
     theme: str | None,
 ) -> None:
-    """Prove the set-up of TARGET sound before a long run: can it learn one batch by heart?
+    """Prove the set-up of TARGET sound: overfit one batch.
 
-    Leaves no trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
+    Can your training step learn one batch by heart? Seconds, before a run of hours. Leaves no trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
     """
     from sgdb import starting
 
@@ -153,7 +153,10 @@ def check(
 @look
 @theme
 def attach(run: str | None, runs_dir: Path, once: bool, plain: bool, theme: str | None) -> None:
-    """Open the dashboard on RUN, living or ended; the newest where it is left out."""
+    """Open the dashboard on RUN, living or ended.
+
+    RUN is a name, an id or a folder; the newest run where it is left out.
+    """
     from sgdb import starting
 
     sys.exit(starting.attach(runs_dir, run, once=once, look=starting.Look(plain=plain, theme=theme)))

@@ -32,7 +32,7 @@ def test_a_run_from_python_can_be_held_watched_and_controlled_from_elsewhere(tmp
 
 
 def test_a_config_with_mistakes_makes_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="optimizer.lr"):
+    with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         sgdb.open_config(CONFIG, runs_dir=tmp_path / "runs", overrides=["optimizer.lr=-1"])
     assert not (tmp_path / "runs").exists()
 

@@ -124,7 +124,7 @@ class SgdbApp(App[None]):
         """Every key as a command, and the themes."""
         for key in ALL_KEYS:
             if isinstance(screen, RunScreen) and not key.action.startswith("app."):
-                words = f"{key.sentence}  ({key.face})"
+                words = f"{key.word.capitalize()}  ({key.face})"
                 yield SystemCommand(words, key.sentence, _runner(screen, key.action))
         yield SystemCommand("Theme", "Dark, light, 16 colours", self.action_change_theme)
 

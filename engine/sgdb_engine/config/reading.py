@@ -47,11 +47,20 @@ def parse_config(text: str, *, origin: str, overrides: Sequence[str] = (), name:
         wrong = lay_over(raw, key, option_value(value))
         if wrong:
             problems.append(f"--set {option}: {wrong}")
+    _length_as_typed(raw, options)
     reading = Reading(origin, options)
     config = _read(reading, raw, name)
     if problems or reading.problems:
         raise ConfigError([*problems, *reading.problems])
     return config
+
+
+def _length_as_typed(raw: dict[str, Any], options: Mapping[str, str]) -> None:
+    """Epochs or steps: the one that was typed takes the place of the other, that stands in the file."""
+    train = raw.get("train")
+    typed = {"epochs", "steps"} & {key.removeprefix("train.") for key in options if key.startswith("train.")}
+    if isinstance(train, dict) and len(typed) == 1:
+        train.pop("epochs" if "steps" in typed else "steps", None)
 
 
 def _toml(text: str, origin: str) -> dict[str, Any]:
