@@ -49,6 +49,11 @@ class TestCsv:
         self.write(tmp_path, "a,y\n1,10\n2,9\n3,10\n")
         assert read("csv", tmp_path, path="table.csv", target="y").y.tolist() == [1, 0, 1]
 
+    @pytest.mark.parametrize("column", [["2.0", "1"], ["1.5a", "2.5"], ["cat", "0.5"], ["", "3"]])
+    def test_whole_numbers_and_words_are_classes(self, tmp_path: Path, column: list[str]) -> None:
+        self.write(tmp_path, "a,y\n" + "".join(f"1,{word}\n" for word in column))
+        assert read("csv", tmp_path, path="table.csv", target="y").classes == 2
+
     def test_with_a_regression_loss_the_target_is_a_number(self, tmp_path: Path) -> None:
         self.write(tmp_path, "a,y\n1,10.5\n2,9\n")
         examples = read("csv", tmp_path, "numbers", path="table.csv", target="y")
@@ -65,7 +70,10 @@ class TestCsv:
             ("a,y\n1,0\nx,1\n", r'line 3, column a: "x" is no number'),
             ("a,y\n1,0,5\n", r"line 2: 3 cells, but the header names 2 columns"),
             ("a,b\n1,0\n", r'data.target = "y": the columns are a, b'),
-            ("a;y\n1;0\n", r'data.target = "y": the columns are a;y'),
+            ("a;y\n1;0\n", r'data.delimiter = ",": .* a single column, "a;y"; try data.delimiter = ";"'),
+            ("a\n1\n", r'data.delimiter = ",": .* a single column, "a"$'),
+            ("a,y\n1,0.5\n2,1.25\n", r"table.csv, column y: holds real numbers \(0.5, 1.25\).*smooth_l1"),
+            ("a,y\n1,0.5\n2,\n", r"column y: holds real numbers \(0.5\)"),
             ("y\n1\n", "no column beside the target"),
             ("", "no header line"),
         ],
@@ -105,6 +113,7 @@ class TestNpz:
             ({"x": np.ones((2, 2)), "y": np.array([0, 1, 1])}, r"x is \(2, 2\) and y is \(3,\)"),
             ({"x": np.ones(2), "y": np.array([0, 1])}, r"x is \(2,\); it must be \(examples, features"),
             ({"x": np.ones((2, 2)), "y": np.array([0.5, 1])}, "y holds 0.5; classes are whole numbers"),
+            ({"x": np.ones((2, 2)), "y": np.array([0.5, 1.25])}, "d.npz: y holds 0.5, 1.25; .*smooth_l1"),
             ({"x": np.ones((2, 2)), "y": np.array([np.nan, 1])}, "y holds nan"),
             ({"x": np.ones((2, 2)), "y": np.eye(2)}, "one-hot"),
             ({"x": np.array([["a"], ["b"]]), "y": np.array([0, 1])}, "x is no array of numbers"),
@@ -119,9 +128,18 @@ class TestNpz:
     def test_nothing_pickled_is_executed(self, tmp_path: Path) -> None:
         evil = np.array([Dangerous(tmp_path / "executed")], dtype=object)
         np.savez(tmp_path / "d.npz", x=evil, y=np.array([0]))
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="x holds Python objects"):
             read("npz", tmp_path, path="d.npz")
         assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize("content", [b"", b"junk", b"PK junk", b"\x80\x04junk"])
+    def test_another_file_under_that_name_is_told_without_advice_to_unpickle(
+        self, tmp_path: Path, content: bytes
+    ) -> None:
+        (tmp_path / "d.npz").write_bytes(content)
+        with pytest.raises(DataError, match=r"it is not an npz file; .* arrays x and y is needed") as caught:
+            read("npz", tmp_path, path="d.npz")
+        assert "pickle" not in str(caught.value)
 
     def test_a_pickle_under_that_name_is_not_executed(self, tmp_path: Path) -> None:
         (tmp_path / "d.npz").write_bytes(pickle.dumps(Dangerous(tmp_path / "executed")))

@@ -66,8 +66,9 @@ def class_labels(origin: str, targets: Tensor, *, sequence: bool = False) -> Ten
     labels = targets.long()
     wrong = labels != targets
     if bool(wrong.any()):
+        examples = ", ".join(f"{value:g}" for value in targets[wrong][:3].tolist())
         raise DataError(
-            f"{origin}: y holds {float(targets[wrong][0]):g}; classes are whole numbers from 0. "
+            f"{origin}: y holds {examples}; classes are whole numbers from 0. "
             'For real numbers use the loss "mse", "l1" or "smooth_l1"'
         )
     return labels

@@ -5,6 +5,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,21 +25,54 @@ def from_csv(wanted: Wanted[CsvData]) -> Examples:
     path = located(wanted.folder, wanted.section.path)
     header, rows = _read_csv(path, wanted.section.delimiter)
     target = wanted.section.target
+    if target not in header and len(header) == 1:
+        raise DataError(_one_column(path, header[0], wanted.section.delimiter))
     if target not in header:
         found = f"the columns are {', '.join(header[:12])}" if header else "the file has no header line"
         raise DataError(f'data.target = "{target}": {found} ({path}).{nearest(target, header)}')
     if len(header) < 2:
         raise DataError(
-            f"{path}: there is no column beside the target; is the delimiter {wanted.section.delimiter!r}?"
+            f"{path}: there is no column beside the target; is data.delimiter = "
+            f"{show(wanted.section.delimiter)} right?"
         )
     at = header.index(target)
     features = [i for i in range(len(header)) if i != at]
     x = torch.tensor([[_number(path, header, i, line, row) for i in features] for line, row in rows])
     if wanted.task == "classes":
-        labels, classes = _numbered([row[at].strip() for _, row in rows])
+        words = [row[at].strip() for _, row in rows]
+        if real := _real_numbers(words):
+            raise DataError(
+                f"{path}, column {target}: holds real numbers ({', '.join(real[:MOST_SHOWN])}), but the loss "
+                'wants classes; use the loss "mse", "l1" or "smooth_l1", or give as data.target a column of '
+                "classes: words or whole numbers"
+            )
+        labels, classes = _numbered(words)
         return Examples(x=x.reshape(len(rows), len(features)), y=labels, kind="table", classes=classes)
     y = torch.tensor([[_number(path, header, at, line, row)] for line, row in rows])
     return Examples(x=x.reshape(len(rows), len(features)), y=y.reshape(len(rows), 1), kind="table")
+
+
+MOST_SHOWN = 3
+"""Values given as examples in a message."""
+DELIMITERS = (";", "\t", "|", ",", " ")
+
+
+def _one_column(path: Path, header: str, delimiter: str) -> str:
+    likely = next((each for each in DELIMITERS if each in header and each != delimiter), None)
+    way = f"; try data.delimiter = {show(likely)}" if likely else ""
+    return (
+        f"data.delimiter = {show(delimiter)}: with it the header of {path} is a single column, "
+        f"{show(header)}{way}"
+    )
+
+
+def _real_numbers(words: list[str]) -> list[str]:
+    """The words that are no whole numbers, where all are numbers or empty; else none."""
+    try:
+        numbers = {word: float(word) for word in words if word}
+    except ValueError:
+        return []
+    return [word for word, number in numbers.items() if math.isfinite(number) and not number.is_integer()]
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -83,19 +117,39 @@ def _numbered(words: list[str]) -> tuple[Tensor, int]:
 UNREADABLE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What NumPy and zipfile raise for damaged files; RuntimeError for encrypted ones and unknown methods."""
 
+NPZ_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+NPY_START = b"\x93NUMPY"
+NEEDED = "an npz file with the arrays x and y is needed, as numpy.savez(path, x=x, y=y) writes it"
+
 
 def from_npz(wanted: Wanted[FileData]) -> Examples:
     """The arrays x and y of an npz file; nothing pickled is read."""
     path = located(wanted.folder, wanted.section.path)
     try:
         with path.open("rb") as file:
+            start = file.read(len(NPY_START))
+            if start == NPY_START:
+                raise DataError(f"{path}: a single array; {NEEDED}")
+            if not start.startswith(NPZ_STARTS):
+                raise DataError(f"{path}: cannot be read: it is not an npz file; {NEEDED}")
+            file.seek(0)
             arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single array; an npz file with the arrays x and y is needed")
             if missing := {"x", "y"} - set(arrays.files):
                 there = ", ".join(arrays.files) or "none"
                 raise DataError(f"{path}: no array named {' nor '.join(sorted(missing))}; there are: {there}")
-            x, y = arrays["x"], arrays["y"]
+            x, y = _array(path, arrays, "x"), _array(path, arrays, "y")
     except UNREADABLE as error:
         raise cannot_read(path, error) from None
     return examples_from_arrays(str(path), x, y, wanted.task)
+
+
+def _array(path: Path, arrays: Any, name: str) -> Any:
+    """One array of an npz file. Raises DataError for Python objects, which only unpickling could read."""
+    try:
+        return arrays[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise DataError(
+            f"{path}: cannot be read: {name} holds Python objects; save it as an array of numbers"
+        ) from None
