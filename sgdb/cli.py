@@ -136,7 +136,8 @@ def check(
 ) -> None:
     """Prove the set-up of TARGET sound: overfit one batch.
 
-    Can your training step learn one batch by heart? Seconds, before a run of hours. Leaves no trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
+    Can your training step learn one batch by heart? That takes seconds, before a run of hours. Leaves no
+    trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
     """
     from sgdb import starting
 
