@@ -77,7 +77,9 @@ def test_any_option_gives_a_config_or_is_named_in_the_error(option: str, before:
     assert "--set" in told
 
 
-@pytest.mark.parametrize(("typed", "steps", "epochs"), [("train.steps=5", 5, None), ("train.epochs=2", None, 2)])
+@pytest.mark.parametrize(
+    ("typed", "steps", "epochs"), [("train.steps=5", 5, None), ("train.epochs=2", None, 2)]
+)
 def test_the_length_that_was_typed_takes_the_place_of_the_one_in_the_file(
     typed: str, steps: int | None, epochs: int | None
 ) -> None:
