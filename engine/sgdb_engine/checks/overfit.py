@@ -109,13 +109,14 @@ class OneBatch:
         x, y = self._hold_batch()
         self._floor = floor_of(self._config.loss, x, y)
         self._workload.model.train()
+        missing = self._missing()
         wiring = self._wiring(x, y)
         if wiring.nothing_trains:
             return self._outcome("fail", wiring.nothing_trains, started)
         moved = self._learn(x, y, started)
         judgement = judge(self._losses, self._floor, blind_of(self._config.loss, y))
-        status = "fail" if wiring.broken or not moved else judgement.status
-        sentences = [*wiring.broken, judgement.reason]
+        status = "fail" if missing or wiring.broken or not moved else judgement.status
+        sentences = [*missing, *wiring.broken, judgement.reason]
         if judgement.status != "pass":
             sentences += self._reasons(x, y, moved)
         return self._outcome(status, "; ".join([*sentences, *self._dropout_left_on()]), started, judgement)
@@ -123,6 +124,16 @@ class OneBatch:
     def _hold_batch(self) -> "tuple[torch.Tensor, torch.Tensor]":
         x, y = next(iter(self._workload.train))
         return x.detach().clone(), y.detach().clone()
+
+    def _missing(self) -> list[str]:
+        """What is not finite in the training examples, told as a finding too."""
+        from sgdb_engine.checks.missing import nonfinite_examples
+
+        finding = nonfinite_examples(self._workload.train)
+        if finding is None:
+            return []
+        self._engine.found(finding)
+        return [f"{finding.message}: clean or fill them"]
 
     def _wiring(self, x: "torch.Tensor", y: "torch.Tensor") -> "Wiring":
         """One forward and backward: what no training can mend."""
