@@ -39,8 +39,9 @@ def train_workload(
     *,
     epoch_ended: Callable[[int], None],
     validated: Callable[[dict[str, float]], None],
+    enough: Callable[[int], bool] = lambda _: False,
 ) -> None:
-    """Trains to the planned end, validating after each epoch.
+    """Trains to the planned end, or until it is enough, validating after each epoch.
 
     Args:
         workload: what is trained; its tensors are on their device.
@@ -48,6 +49,7 @@ def train_workload(
         observer: is given the terms of the loss and the validation metrics; sees the rest through its hooks.
         epoch_ended: told each completed epoch, counted from 1.
         validated: told the metrics of each validation pass.
+        enough: told each epoch when it is over, validation and all; True ends the training.
     """
     planned = plan(workload, train)
     for epoch in range(1, planned.epochs + 1):
@@ -63,6 +65,8 @@ def train_workload(
             metrics = validate(workload, train)
             observer.log_now(metrics)
             validated(metrics)
+        if enough(epoch):
+            break
 
 
 def update(workload: Workload, train: TrainSection, batches: Any, observer: Observer) -> None:

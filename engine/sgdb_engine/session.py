@@ -86,6 +86,7 @@ class Engine:
         self._observer: Observer | None = None
         self._state: State = "starting"
         self._saved_state: Callable[[], Mapping[str, Any]] | None = None
+        self._keep = 3
         self._thread = threading.Thread(target=self._run, name="sgdb-training", daemon=True)
         self._thread_state: Any = None
 
@@ -167,19 +168,20 @@ class Engine:
         self.described = description
         self.recorder.event(description)
 
-    def checkpoint_with(self, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Says what belongs into a checkpoint."""
+    def checkpoint_with(self, state: Callable[[], Mapping[str, Any]], keep: int = 3) -> None:
+        """Says what belongs into a checkpoint, and how many are kept."""
         self._saved_state = state
+        self._keep = keep
 
     def epoch_ended(self, epoch: int) -> None:
         """Records a completed epoch."""
         self.epoch = epoch
         self.recorder.event(EpochEnded(step=self.step, epoch=epoch))
 
-    def validated(self, metrics: dict[str, float]) -> None:
+    def validated(self, metrics: dict[str, float], *, best: bool = False) -> None:
         """Records a validation pass."""
         self.metrics.update(metrics)
-        self.recorder.event(Validated(step=self.step, metrics=metrics))
+        self.recorder.event(Validated(step=self.step, metrics=metrics, best=best))
 
     def stage(self, stage: CheckStage) -> None:
         """Records that a stage of the pre-flight is under way."""
@@ -242,15 +244,23 @@ class Engine:
             print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user's own traceback belongs on stderr)
         return End("failed", 1, summary)
 
-    def _save(self, step: int) -> str:
+    def save(self, place: str, keep: int) -> str:
+        """Commits the state to a folder of the run; called by the training, between two steps.
+
+        Raises CheckpointError: the disk refused, or the state cannot be saved.
+        """
+        return self._save(self.step, place, keep)
+
+    def _save(self, step: int, place: str = "checkpoints", keep: int | None = None) -> str:
         if self._saved_state is None:
             return "nothing to save yet"
         from sgdb_engine.checkpoint import save_checkpoint
 
-        path = save_checkpoint(self.folder / "checkpoints", step, self._saved_state())
+        path = save_checkpoint(self.folder / place, step, self._saved_state(), keep or self._keep)
         size = sum(file.stat().st_size for file in path.iterdir())
-        self.recorder.event(CheckpointSaved(step=step, path=path.name, size_bytes=size))
-        return path.name
+        name = path.name if place == "checkpoints" else f"{place}/{path.name}"
+        self.recorder.event(CheckpointSaved(step=step, path=name, size_bytes=size))
+        return name
 
     def _state_changed(self, state: State, step: int, reason: str) -> None:
         if self._observer is not None:

@@ -24,12 +24,14 @@ def training_of(config: RunConfig, base: Path) -> Training:
     def training(engine: Engine) -> None:
         # torch is imported here, in the training thread: until then the engine already answers
         from sgdb_engine.checkpoint import capture
+        from sgdb_engine.keeping import Keeping
         from sgdb_engine.loop import train_workload
         from sgdb_engine.snapshot import loader_generators
         from sgdb_engine.workload import build
 
         engine.doing = "building the data and the model"
         workload = build(config, base)
+        keeping = Keeping(engine, config.train, workload)
         engine.describe(description_of(config, workload))
         with engine.observing() as observer:
             order = [generator.get_state() for generator in loader_generators(workload.train)]
@@ -45,11 +47,20 @@ def training_of(config: RunConfig, base: Path) -> Training:
                     "order": list(order),
                     "gradients": gradients_of(workload.model),
                     **capture(workload.model, workload.optimizer, workload.schedule),
-                }
+                },
+                keep=config.train.checkpoint.keep if config.train.checkpoint else 3,
             )
-            train_workload(
-                workload, config.train, observer, epoch_ended=epoch_ended, validated=engine.validated
-            )
+            try:
+                train_workload(
+                    workload,
+                    config.train,
+                    observer,
+                    epoch_ended=epoch_ended,
+                    validated=keeping.validated,
+                    enough=keeping.enough,
+                )
+            finally:
+                keeping.tell_result()
 
     return training
 

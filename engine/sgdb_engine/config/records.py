@@ -192,6 +192,26 @@ class StepSchedule(ScheduleSection, frozen=True, kw_only=True):
     factor: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
 
+class EarlyStopping(Section, frozen=True, kw_only=True):
+    """train.early_stopping"""
+
+    patience: Count = 5
+    """Validations without an improvement of val/loss after which the training ends."""
+    min_delta: NotNegative = 0.0
+    """An improvement is one by more than this."""
+
+
+class CheckpointPlan(Section, frozen=True, kw_only=True):
+    """train.checkpoint"""
+
+    every: Count | Literal["epoch"] = "epoch"
+    """Epochs between two checkpoints."""
+    keep: Count = 3
+    """The newest so many stay."""
+    best: Literal["val/loss", "val/accuracy"] | None = None
+    """By which the best model is kept besides; left out: none is."""
+
+
 class TrainSection(Section, frozen=True, kw_only=True):
     """[train]: exactly one of epochs and steps."""
 
@@ -205,6 +225,8 @@ class TrainSection(Section, frozen=True, kw_only=True):
     clip_norm: Positive | None = None
     """Largest global gradient norm; left out: no clipping."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    early_stopping: EarlyStopping | None = None
+    checkpoint: CheckpointPlan | None = None
 
 
 class ObserveSection(Section, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """TOML tables → records, with every mistake collected instead of the first one raised."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import inspect
@@ -64,8 +64,9 @@ class Reading:
         return _stand_in(kind, values)
 
     def _value(self, kind: Any, value: Any, key: str, name: str) -> dict[str, Any]:
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return {name: self.section(kind, value, key)}
+        for each in (kind, *get_args(kind)):  # a table, or one that may be left out
+            if isinstance(each, type) and issubclass(each, Section):
+                return {name: self.section(each, value, key)}
         try:
             return {name: msgspec.convert(value, kind)}
         except msgspec.ValidationError:

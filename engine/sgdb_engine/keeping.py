@@ -1,0 +1,121 @@
+"""What is decided after each validation: is it the best so far, is it saved, is it time to stop."""
+
+import math
+from typing import TYPE_CHECKING
+
+from sgdb_engine.config.records import TrainSection
+from sgdb_engine.errors import DataError
+from sgdb_engine.events import Noted
+from sgdb_engine.session import Engine
+
+if TYPE_CHECKING:
+    from sgdb_engine.workload import Workload
+
+
+class Best:
+    """The best value of a metric so far, and when it was."""
+
+    def __init__(self, metric: str, min_delta: float = 0.0) -> None:
+        """Watches `metric`; an improvement is one by more than `min_delta`."""
+        self.metric = metric
+        self.min_delta = min_delta
+        self.value: float | None = None
+        self.epoch = 0
+        self.step = 0
+        self.waited = 0
+        """Validations since the last improvement."""
+
+    def improved(self, metrics: dict[str, float], epoch: int, step: int) -> bool:
+        """Takes in one validation; a loss falls, an accuracy rises, and what is not finite is no improvement."""
+        value = metrics.get(self.metric, math.nan)
+        gain = math.inf if self.value is None else self.value - value
+        if self.metric == "val/accuracy" and self.value is not None:
+            gain = -gain
+        if not math.isfinite(value) or not gain > self.min_delta:
+            self.waited += 1
+            return False
+        self.value, self.epoch, self.step, self.waited = value, epoch, step, 0
+        return True
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"no finite {self.metric}"
+        return f"the best {self.metric} was {self.value:.6g}, in epoch {self.epoch}, after step {self.step}"
+
+
+class Keeping:
+    """The end of each epoch of a run: its mark, its checkpoints, early stopping."""
+
+    def __init__(self, engine: Engine, train: TrainSection, workload: "Workload") -> None:
+        """Judges the epochs of `engine` by `train`.
+
+        Raises:
+            DataError: a validation, or a metric, is asked for that the workload does not have.
+        """
+        self._engine = engine
+        self._checkpoint = train.checkpoint
+        self._stopping = train.early_stopping
+        self._kept_by = train.checkpoint.best if train.checkpoint else None
+        _require_validation(train, workload)
+        self._best = Best(self._kept_by or "val/loss")
+        self._loss = Best("val/loss", self._stopping.min_delta if self._stopping else 0.0)
+        self._validations = 0
+        """There is one in each epoch."""
+        self._in_best = ""
+        """What the folder best/ holds."""
+
+    def validated(self, metrics: dict[str, float]) -> None:
+        """Records the validation pass of an epoch; a model that is the best so far is saved."""
+        self._validations += 1
+        epoch, step = self._validations, self._engine.step
+        self._loss.improved(metrics, epoch, step)
+        best = self._best.improved(metrics, epoch, step)
+        self._engine.validated(metrics, best=best)
+        if best and self._kept_by and self._save("best", keep=1):
+            self._in_best = str(self._best)
+
+    def enough(self, epoch: int) -> bool:
+        """Saves the epoch if it is due; whether the training is to end here."""
+        if self._checkpoint and epoch == self._engine.epoch:  # a last epoch may be cut short by steps
+            every = 1 if self._checkpoint.every == "epoch" else self._checkpoint.every
+            if epoch % every == 0:
+                self._save("checkpoints", keep=self._checkpoint.keep)
+        if self._stopping is None or self._loss.waited < self._stopping.patience:
+            return False
+        self._note(
+            f"Early stopping after epoch {epoch}: {self._loss}; no validation since improved on it "
+            f"by more than {self._loss.min_delta:g} (patience {self._stopping.patience})"
+        )
+        return True
+
+    def tell_result(self) -> None:
+        """Says which weights are the result, where the best are kept."""
+        if self._in_best:
+            self._note(f"The result is the model in best/: {self._in_best}")
+        elif self._kept_by:
+            self._note("There is no model in best/: none was validated and saved")
+
+    def _save(self, place: str, keep: int) -> bool:
+        try:
+            self._engine.save(place, keep)
+        except Exception as error:  # a full disk, say: the training goes on
+            self._note(f"Not saved into {place}/: {error}")
+            return False
+        return True
+
+    def _note(self, text: str) -> None:
+        self._engine.recorder.event(Noted(step=self._engine.step, text=text))
+
+
+def _require_validation(train: TrainSection, workload: "Workload") -> None:
+    best = train.checkpoint.best if train.checkpoint else None
+    key = "early_stopping" if train.early_stopping else "checkpoint.best" if best else None
+    if key and workload.val is None:
+        raise DataError(
+            f"train.{key} needs a validation set, and there is none: "
+            "set data.validation above 0, such as 0.2, or leave the key out"
+        )
+    if best == "val/accuracy" and "accuracy" not in workload.metrics:
+        raise DataError(
+            'train.checkpoint.best = "val/accuracy": this loss has no accuracy; write best = "val/loss"'
+        )
