@@ -11,7 +11,11 @@ def main() -> None:
         signal.signal(number, _leave)
     from sgdb.cli import commands
 
-    commands(prog_name="sgdb")
+    try:
+        commands(prog_name="sgdb")
+    finally:  # all is done: a late interrupt must not kill the interpreter while it takes itself apart
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
