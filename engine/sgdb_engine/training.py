@@ -23,46 +23,57 @@ def training_of(config: RunConfig, base: Path) -> Training:
 
     def training(engine: Engine) -> None:
         # torch is imported here, in the training thread: until then the engine already answers
-        from sgdb_engine.checkpoint import capture
-        from sgdb_engine.keeping import Keeping
-        from sgdb_engine.loop import train_workload
-        from sgdb_engine.snapshot import loader_generators
         from sgdb_engine.workload import build
 
         engine.doing = "building the data and the model"
-        workload = build(config, base)
-        keeping = Keeping(engine, config.train, workload)
-        engine.describe(description_of(config, workload))
-        with engine.observing() as observer:
-            order = [generator.get_state() for generator in loader_generators(workload.train)]
-
-            def epoch_ended(epoch: int) -> None:
-                order[:] = [generator.get_state() for generator in loader_generators(workload.train)]
-                engine.epoch_ended(epoch)
-
-            engine.checkpoint_with(
-                lambda: {
-                    "step": observer.step,
-                    "epoch": engine.epoch,
-                    "order": list(order),
-                    "gradients": gradients_of(workload.model),
-                    **capture(workload.model, workload.optimizer, workload.schedule),
-                },
-                keep=config.train.checkpoint.keep if config.train.checkpoint else 3,
-            )
-            try:
-                train_workload(
-                    workload,
-                    config.train,
-                    observer,
-                    epoch_ended=epoch_ended,
-                    validated=keeping.validated,
-                    enough=keeping.enough,
-                )
-            finally:
-                keeping.tell_result()
+        train(engine, config, build(config, base))
 
     return training
+
+
+def train(engine: Engine, config: RunConfig, workload: "Workload") -> None:
+    """Describes a workload and trains it, observed, with what belongs into its checkpoints said."""
+    from sgdb_engine.checkpoint import capture
+    from sgdb_engine.keeping import Keeping
+    from sgdb_engine.loop import train_workload
+
+    keeping = Keeping(engine, config.train, workload)
+    engine.describe(description_of(config, workload))
+    with engine.observing() as observer:
+        order = order_of(workload)
+
+        def epoch_ended(epoch: int) -> None:
+            order[:] = order_of(workload)
+            engine.epoch_ended(epoch)
+
+        engine.checkpoint_with(
+            lambda: {
+                "step": observer.step,
+                "epoch": engine.epoch,
+                "order": list(order),
+                "gradients": gradients_of(workload.model),
+                **capture(workload.model, workload.optimizer, workload.schedule),
+            },
+            keep=config.train.checkpoint.keep if config.train.checkpoint else 3,
+        )
+        try:
+            train_workload(
+                workload,
+                config.train,
+                observer,
+                epoch_ended=epoch_ended,
+                validated=keeping.validated,
+                enough=keeping.enough,
+            )
+        finally:
+            keeping.tell_result()
+
+
+def order_of(workload: "Workload") -> "list[torch.Tensor]":
+    """The state of the generators that the next epoch's order of batches is drawn from."""
+    from sgdb_engine.snapshot import loader_generators
+
+    return [generator.get_state() for generator in loader_generators(workload.train)]
 
 
 def gradients_of(model: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
