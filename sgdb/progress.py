@@ -74,9 +74,8 @@ class Progress:
         self._say(f"{size} on {described.device}, {length}")
         if self._place:
             self._say(self._place)
-        if self._mode == "check":
-            for note in described.notes:
-                self._say(note)
+        for note in described.notes:
+            self._say(note)
 
     def _tell_findings(self, engine: "Engine") -> None:
         for finding in engine.findings[self._findings :]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import getpass
 import os
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def run(wanted: Wanted, look: Look) -> int:
         target.describe_in(folder, "run")
         order = target.order(folder, "run", max_steps=wanted.max_steps, summary_path=wanted.summary_path)
         if look.screen:
-            return _run_watched(folder, look, start_engine(order))
+            return _run_watched(folder, look, Launch(order))
         place = f"recording in {folder}; watch it with: {attach_command(folder)}"
         code = _train_here(order, f"starting {clean(target.written)}", place)
     say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
@@ -96,7 +97,7 @@ def check(wanted: Wanted, look: Look) -> int:
         target.describe_in(folder, "check")
         order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
         if look.screen:
-            return _check_watched(folder, look, start_engine(order))
+            return _check_watched(folder, look, Launch(order))
         return _train_here(order, f"checking {clean(target.written)}")
 
 
@@ -177,10 +178,34 @@ def _train_here(order: Order, doing: str, place: str = "") -> int:
     return code
 
 
-def _run_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") -> int:
-    outcome = _show(folder, look)
+class Launch:
+    """Starts an engine process, once, when it is called: behind the first frame of the dashboard.
+
+    Before that the two would import torch and Textual at the same time, and the user would wait for both.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.engine: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> None:
+        """Raises SgdbError where no process can be started."""
+        if self.engine is None:
+            try:
+                self.engine = start_engine(self._order)
+            except OSError as error:
+                raise SgdbError(f"the engine cannot be started: {error}") from None
+
+
+def _run_watched(folder: Path, look: Look, launch: Launch) -> int:
+    outcome = _show(folder, look, launch)
+    if outcome.exit_code and launch.engine is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return outcome.exit_code
+    launch()  # q may have been faster than the first frame: the run goes on all the same
+    assert launch.engine is not None
     if not outcome.goes_on:
-        _wait_for_last_words(folder, engine)
+        _wait_for_last_words(folder, launch.engine)
     status = run_folder.read_status(folder)
     if status.exit_code == REFUSED:
         raise SgdbError(status.message)
@@ -188,16 +213,19 @@ def _run_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") ->
     return outcome.exit_code or status.exit_code or 0
 
 
-def _check_watched(folder: Path, look: Look, engine: "subprocess.Popen[bytes]") -> int:
+def _check_watched(folder: Path, look: Look, launch: Launch) -> int:
     """The engine of a check does not outlive its dashboard."""
+    status = None
     try:
-        outcome = _show(folder, look)
-        if not outcome.goes_on:
-            _wait_for_last_words(folder, engine)
-        status = run_folder.read_status(folder)
+        outcome = _show(folder, look, launch)
+        if launch.engine is not None:
+            if not outcome.goes_on:
+                _wait_for_last_words(folder, launch.engine)
+            status = run_folder.read_status(folder)
     finally:
-        _end(engine)
-    if status.exit_code is None:
+        if launch.engine is not None:
+            _end(launch.engine)
+    if status is None or status.exit_code is None:
         click.echo("The check was left before its verdict: nothing is proven.", err=True)
         return outcome.exit_code or LEFT
     if status.exit_code == REFUSED:
@@ -221,10 +249,16 @@ def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:
                 yield f"{event.status}: {event.name}: {event.reason}"
 
 
-def _show(folder: Path, look: Look) -> "Outcome":
+def _show(folder: Path, look: Look, launch: Callable[[], None] = lambda: None) -> "Outcome":
+    gc.disable()  # it would take a third of the time to the first frame, and find nothing
+
+    def first_frame_shown() -> None:
+        gc.enable()
+        launch()
+
     from sgdb_tui.app import watch
 
-    return watch(folder, ascii=look.ascii, theme=look.theme)
+    return watch(folder, begin=first_frame_shown, ascii=look.ascii, theme=look.theme)
 
 
 def _wait_for_last_words(folder: Path, engine: "subprocess.Popen[bytes]") -> None:

@@ -223,7 +223,20 @@ def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
         from sgdb_engine.training import training_of
 
         training = training_of(config, Path(order.base))
+    training = _naming(order.target, training)
     return kind(Path(order.folder), training, budget=config.observe.budget, max_steps=order.max_steps)
+
+
+def _naming(target: str, training: Training) -> Training:
+    """The same; a mistake that shows only now, in the data or the model, is told with the config it is in."""
+
+    def named(engine: Engine) -> None:
+        try:
+            training(engine)
+        except SgdbError as error:
+            raise SgdbError(f"{target}: {error}") from error
+
+    return named
 
 
 def run_order(

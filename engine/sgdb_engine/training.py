@@ -106,5 +106,19 @@ def description_of(
         planned_lr=((0, config.optimizer.lr), (steps, config.optimizer.lr))
         if steps
         else tuple(planned_lr(config.schedule, config.optimizer.lr, planned.steps)),
-        notes=(f"precision {config.train.precision}", *notes),
+        notes=(
+            f"precision {config.train.precision}",
+            *notes,
+            *([] if steps else _too_long(config, planned.steps)),
+        ),
     )
+
+
+def _too_long(config: RunConfig, steps: int) -> list[str]:
+    warmup, lr = config.schedule.warmup_steps, config.optimizer.lr
+    if warmup < steps:
+        return []
+    return [
+        f"schedule.warmup_steps = {warmup} is as long as the whole run of {steps} steps: "
+        f"the learning rate is still rising when it ends, and {lr:g} is {'just' if warmup == steps else 'not'} reached"
+    ]

@@ -87,7 +87,7 @@ def test_a_refusal_ends_the_dashboard_and_is_told_below_it(
     (folder / "run.toml").write_text(CONFIG.replace('name = "wine"', 'use = "no_data:make"'))
     terminal = sgdb(command, "run.toml")
     assert terminal.wait_for_exit() == 2
-    assert "sgdb: data" in terminal.text()
+    assert "sgdb: run.toml: data" in terminal.text()
     assert "there are no data" in terminal.text()
     assert not list(folder.glob("runs/*"))
     assert files(tmp_path / "temporary") == set()

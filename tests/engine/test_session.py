@@ -131,6 +131,18 @@ def test_a_run_goes_to_its_planned_end_and_all_of_it_is_recorded(start: Start) -
     assert engine.own_share is not None
 
 
+@pytest.mark.parametrize(("warmup", "told"), [(3, False), (4, True), (200, True)])
+def test_a_warm_up_as_long_as_the_run_is_told(start: Start, warmup: int, told: bool) -> None:
+    config = parse_config(
+        CONFIG.format(length="epochs = 2"), origin="run.toml", overrides=[f"schedule.warmup_steps={warmup}"]
+    )
+    engine = start(training_of(config, Path()))
+    engine.wait(TIMEOUT_S)
+    assert engine.described is not None
+    notes = [note for note in engine.described.notes if "still rising when it ends" in note]
+    assert len(notes) == told
+
+
 def test_pause_step_resume_and_stop_with_a_checkpoint_from_python(start: Start) -> None:
     engine = start(configured("steps = 1000000"))
     paused = engine.pause().result(TIMEOUT_S)

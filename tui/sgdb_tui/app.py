@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
 
+from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import ENDED
 from sgdb_tui.bridge import RunView, ViewState
 from sgdb_tui.glyphs import TerminalGuard
@@ -52,10 +53,23 @@ class SgdbApp(App[None]):
     TITLE = "sgdb"
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, folder: Path, *, ascii_only: bool = False, theme: str | None = None) -> None:
-        """Raises RunFolderError when there is no run in that folder."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        begin: Callable[[], None] = lambda: None,
+        ascii_only: bool = False,
+        theme: str | None = None,
+    ) -> None:
+        """Shows the run in `folder`; `begin` is called once, when the first frame is on the screen.
+
+        Raises RunFolderError when there is no run in that folder.
+        """
         super().__init__()
         self.ascii_only = ascii_only
+        self.refusal: SgdbError | None = None
+        """What `begin` raised; it ended the dashboard."""
+        self._begin = begin
         self.view = RunView(folder)
         self._guard = TerminalGuard(ascii_only=ascii_only)
         self._tables_at = 0.0
@@ -86,12 +100,25 @@ class SgdbApp(App[None]):
         return [*super().get_line_filters(), self._guard]
 
     def on_mount(self) -> None:
-        """Poll once at once, so that the first frame shows the run, then by the clock."""
+        """Begin once the first frame is there, then show what the run does, by the clock."""
         import asyncio  # Textual has it loaded
 
         if sys.platform != "win32":
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
-        self.call_after_refresh(self._tick)
+        self.call_after_refresh(self._first_frame_shown)
+
+    def _first_frame_shown(self) -> None:
+        run_screen = self.run_screen()
+        if run_screen is None or not run_screen.is_mounted:
+            self.set_timer(CATCHING_UP_S, self._first_frame_shown)
+            return
+        try:
+            self._begin()
+        except SgdbError as error:
+            self.refusal = error
+            self.exit()
+        else:
+            self._tick()
 
     def _terminated(self) -> None:
         self.exit(return_code=143)
@@ -99,8 +126,7 @@ class SgdbApp(App[None]):
     def _tick(self) -> None:
         """Poll and show; the slower the frame, the later the next."""
         run_screen = self.run_screen()
-        if run_screen is None or not run_screen.is_mounted:
-            self.set_timer(CATCHING_UP_S, self._tick)
+        if run_screen is None:  # the application is ending
             return
         began = time.monotonic()
         changed = self.view.poll()
@@ -140,10 +166,23 @@ def _runner(screen: RunScreen, action: str) -> Callable[[], Awaitable[None]]:
     return run
 
 
-def watch(folder: Path, *, ascii: bool = False, theme: str | None = None) -> Outcome:  # noqa: A002 - the option's name
-    """Show a run in this terminal until its user leaves; raises RunFolderError when there is no run there."""
-    app = SgdbApp(folder, ascii_only=ascii, theme=theme)
+def watch(
+    folder: Path,
+    *,
+    begin: Callable[[], None] = lambda: None,
+    ascii: bool = False,  # noqa: A002 - the option's name
+    theme: str | None = None,
+) -> Outcome:
+    """Show a run in this terminal until its user leaves; `begin` is called once, behind the first frame.
+
+    Raises:
+        RunFolderError: there is no run in that folder.
+        SgdbError: raised by `begin`.
+    """
+    app = SgdbApp(folder, begin=begin, ascii_only=ascii, theme=theme)
     app.run()
+    if app.refusal is not None:
+        raise app.refusal
     return Outcome(app.view.state, app.return_code or 0)
 
 

@@ -62,7 +62,8 @@ def log_lines(event: AnyEvent) -> list[LogLine]:
         told = [] if trace and error in trace[-1] else [error]
         return [LogLine(line, "error") for line in (*trace, *told)]
     text, tone = _in_words(event)
-    return [LogLine(text, tone, event.step)] if text else []
+    notes = [clean(note, 500) for note in event.notes] if isinstance(event, RunDescribed) else []
+    return [LogLine(line, tone, event.step) for line in (text, *notes) if line]
 
 
 def _in_words(event: AnyEvent) -> tuple[str, Tone]:

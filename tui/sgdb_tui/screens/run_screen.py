@@ -52,7 +52,7 @@ class RunScreen(Screen[None]):
     """The ids of the panels that have a number, from 1."""
 
     def __init__(self, view: RunView) -> None:
-        super().__init__()
+        super().__init__(classes="-nothing-yet")
         self.view = view
         self.axis: Axis = "step"
         self.unit: XUnit = STEPS
@@ -91,9 +91,10 @@ class RunScreen(Screen[None]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """The filter is shown when it is asked for."""
+        """The filter is shown when it is asked for; the first frame says what is known before the first look."""
         self.query_one("#filter-line").display = False
         self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
+        self._show_state()
         for panel in self._layer_panels():
             self.watch(panel, "worst_first", self._same_order, init=False)
 

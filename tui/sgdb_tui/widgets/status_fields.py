@@ -95,7 +95,8 @@ def _epoch(view: RunView) -> Field | None:
     status = view.status
     if status is None or status.epoch is None or view.state == "starting" or view.info.mode == "check":
         return None
-    epoch = math.floor(status.epoch + 1e-9)
+    told = max((epoch for epoch, _ in view.history.epochs), default=0)  # sooner than a status once a second
+    epoch = max(told, math.floor(status.epoch + 1e-9))
     planned = view.described.epochs_planned or status.epochs_planned
     return Field(Content(f"epoch {epoch}/{planned}" if planned else f"epoch {epoch}"), 10)
 
