@@ -154,9 +154,11 @@ class Engine:
     def observing(self) -> Iterator["Observer"]:
         """Observes what the calling thread trains; the gate is passed at each safe point."""
         from sgdb_engine.observe.hooks import observe
+        from sgdb_engine.observe.told import Told
 
+        told = Told(found=self.found)
         with observe(
-            self.recorder, budget=self._budget, safe_point=self.gate.pass_through, found=self.found
+            self.recorder, budget=self._budget, safe_point=self.gate.pass_through, told=told
         ) as observer:
             self._observer = observer
             self.doing = ""

@@ -43,6 +43,10 @@ class Silent:
     def scalars(self, columns: Any, step: int, wall: float, monotonic: float, values: Any) -> None:
         self.rows.append({"step": step, **dict(zip(columns, values, strict=True))})
 
+    def block(self, columns: tuple[str, ...], rows: Any, wall: float, monotonic: float) -> None:
+        for step, moment, *values in rows:
+            self.scalars(columns, step, moment + wall, moment + monotonic, values)
+
     def tensors(self, *_: Any) -> None: ...
 
     def event(self, event: Any) -> None:

@@ -49,8 +49,8 @@ class DeviceStatistics:
         self._places = torch.arange(CHUNK, device=self._device)
         self._gradient_squares = self._bad_gradients = torch.zeros(len(sizes), device=self._device)
 
-    def before_clip(self) -> torch.Tensor:
-        """Packs the gradients; returns their global 2-norm as a 0-d tensor."""
+    def before_clip(self, scale: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """Packs the gradients, which are `scale` times too large; returns their global 2-norm as a 0-d tensor."""
         gradients = [p.grad for p in self._parameters]
         if any(gradient is None for gradient in gradients):
             self._now.zero_()
@@ -64,6 +64,8 @@ class DeviceStatistics:
             )
         )
         self._gradient_squares, self._bad_gradients = self._per_tensor(sums)
+        if not isinstance(scale, float) or scale != 1.0:
+            self._gradient_squares = self._gradient_squares / scale**2
         return self._gradient_squares.sum().sqrt()
 
     def before_update(self) -> None:

@@ -11,6 +11,26 @@ from sgdb_engine.recording.payloads import HISTOGRAM_BINS, HISTOGRAM_STATS
 
 MOST_VALUES = 1_000_000
 """Of a larger tensor every k-th value is counted, so that about so many are."""
+PERIOD_S = 2.0
+"""Between two histograms of all parameters, at the least."""
+SHARE = 0.2
+"""What they may cost beside the other measurements, as a part of the budget."""
+
+
+class HistogramPace:
+    """When it is time for them: they are too costly for the budget of the other measurements."""
+
+    def __init__(self, budget_share: float) -> None:
+        self._share = SHARE * budget_share
+        self._next_at = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether they may be taken."""
+        return now >= self._next_at
+
+    def taken(self, now: float, cost_s: float) -> None:
+        """They were, at this cost."""
+        self._next_at = now + max(PERIOD_S, cost_s / self._share if self._share else math.inf)
 
 
 def histogram_columns(names: Sequence[str]) -> tuple[str, ...]:

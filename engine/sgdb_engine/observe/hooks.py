@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.data import dataloader
 
-from sgdb_engine.events import Finding
+from sgdb_engine.observe.by_hand import ByHand
+from sgdb_engine.observe.clipping import Clipping
+from sgdb_engine.observe.loaders import Loaders
+from sgdb_engine.observe.losses import Validation
 from sgdb_engine.observe.models import Models
-from sgdb_engine.observe.observer import Observer, clock
+from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
+from sgdb_engine.observe.owners import Owners
 from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.scaling import Scaling
+from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.updates import Updates, watch
 from sgdb_engine.recording.writer import Recorder
 
@@ -21,7 +26,9 @@ def observe(
     *,
     budget: float = 0.02,
     safe_point: Callable[[int], None] = lambda step: None,
-    found: Callable[[Finding], None] = lambda finding: None,
+    told: Told = Told(),  # noqa: B008  (frozen)
+    any_thread: bool = False,
+    model: torch.nn.Module | None = None,
 ) -> Iterator[Observer]:
     """Observes all training that the calling thread does until the block is left.
 
@@ -30,60 +37,101 @@ def observe(
         budget: share of the step time that measurements may cost: 0 for none, 1 for all of them in every step.
         safe_point: called with the number of completed steps before each update; may wait, and may raise to stop
             what is not an `Exception`.
-        found: told what is wrong.
+        told: who is told what else there is to say.
+        any_thread: the first thread that trains is the one that is observed, whichever it is.
+        model: one that will be trained, if it is known; others are found.
     """
-    observer = Observer(recorder, budget, safe_point, found)
     patches = Patches()
-    models = Models(observer, patches)
+    models = Models(patches, Owners())
+    observer = Observer(recorder, budget, safe_point, told, models.names_of)
+    observer.may_move = any_thread
+    installed = _Installed(observer, models)
     try:
-        models.install()
-        patches.undo_by(watch(Updates(observer, models)))
-        patches.replace(dataloader._BaseDataLoaderIter, "__next__", lambda to: _fetch(observer, to))
-        patches.replace(torch.autograd, "backward", lambda to: _backward(observer, models, to))
-        for place in (torch.nn.utils, torch.nn.utils.clip_grad):
-            patches.replace(place, "clip_grad_norm_", lambda to: _clip(observer, to))
+        installed.install(patches)
+        if model is not None:
+            models.expect(model)
         yield observer
     finally:
+        installed.end()
         patches.remove()
         observer.finish()
 
 
-def _fetch(observer: Observer, original: Function) -> Function:
-    def fetch(loader_iterator: Any) -> Any:
-        if not observer.here():
-            return original(loader_iterator)
-        started = clock()
-        batch = original(loader_iterator)
-        observer.guarded("data", observer.fetched, clock() - started)
-        return batch
+class _Installed:
+    """All that watches, and what watches the backward."""
 
-    return fetch
+    def __init__(self, observer: Observer, models: Models) -> None:
+        self._observer = observer
+        self._models = models
+        self._loaders = Loaders(observer)
+        self._updates = Updates(observer, models)
+        self._by_hand = ByHand(observer, models, self._updates)
+        self._validation = (
+            Validation(observer, self._loaders) if observer.told.validated is not None else None
+        )
 
+    def install(self, patches: Patches) -> None:
+        observer, models = self._observer, self._models
+        observer.rows.validated = observer.told.validated
+        observer.has_clipped = self._by_hand.clipped
+        models.before_training_call = self._before_training_call
+        models.install(observer)
+        patches.undo_by(watch(self._updates))
+        self._loaders.install(patches)
+        patches.replace(torch.autograd, "backward", self._backward)
+        Clipping(observer).install(patches)
+        Scaling(observer).install(patches)
+        if self._validation is not None:
+            models.evaluated = self._validation.evaluated
+            self._validation.install(patches)
 
-def _backward(observer: Observer, models: Models, original: Function) -> Function:
-    def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        if not observer.here():
+    def end(self) -> None:
+        """Nothing more comes: what is under way is over."""
+        self._by_hand.look()
+        if self._validation is not None:
+            self._observer.guarded("validation loss", self._validation.end)
+
+    def _before_training_call(self, training: bool) -> None:
+        """A model is about to be called with gradients, in training or in eval mode."""
+        self._by_hand.look()
+        if training and self._validation is not None:
+            self._observer.guarded("validation loss", self._validation.end)
+
+    def _backward(self, original: Function) -> Function:
+        observer = self._observer
+
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if is_compiling() or (observer.thread != this_thread() and not observer.claim()):
+                return original(tensors, *args, **kwargs)
+            if observer.quick:
+                observer.inside, observer.phase = (
+                    True,
+                    "backward",
+                )  # activation checkpointing calls modules again
+                try:
+                    result = original(tensors, *args, **kwargs)
+                finally:
+                    observer.inside, observer.phase = False, "after backward"
+                observer.add_quick_loss(tensors)
+                return result
+            return self._timed_backward(original, tensors, args, kwargs)
+
+        return backward
+
+    def _timed_backward(self, original: Function, tensors: Any, args: Any, kwargs: Any) -> Any:
+        observer = self._observer
+        if observer.inside:  # one backward within another, or within a model
             return original(tensors, *args, **kwargs)
-        models.inside, before = True, models.inside  # activation checkpointing calls modules again
+        self._by_hand.look()
+        if self._validation is not None:
+            observer.guarded("validation loss", self._validation.went_backward)
+        observer.inside, observer.phase = True, "backward"
         started = clock()
         try:
             result = original(tensors, *args, **kwargs)
         finally:
-            models.inside = before
+            observer.inside, observer.phase = False, "after backward"
         observer.guarded("loss", observer.went_backward, tensors, clock() - started)
+        self._by_hand.went_backward(tensors)
+        self._updates.after_backward()
         return result
-
-    return backward
-
-
-def _clip(observer: Observer, original: Function) -> Function:
-    def clip(parameters: Any, max_norm: float, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
-        if not observer.here():
-            return original(parameters, max_norm, norm_type, *args, **kwargs)
-        clipped = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        observer.about_to_clip(clipped)
-        norm = original(clipped, max_norm, norm_type, *args, **kwargs)
-        observer.guarded("clip", observer.clipped, clipped, norm, max_norm, norm_type)
-        return norm
-
-    return clip

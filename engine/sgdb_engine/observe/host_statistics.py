@@ -22,8 +22,8 @@ class HostStatistics:
         self._bad_gradients = np.zeros(len(self._parameters))
 
     @np.errstate(all="ignore")
-    def before_clip(self) -> float:
-        """Reads the gradients as backward left them; returns their global 2-norm."""
+    def before_clip(self, scale: float | torch.Tensor = 1.0) -> float:
+        """Reads the gradients as backward left them, `scale` times too large; returns their global 2-norm."""
         total = 0.0
         norms = self._row[0]
         self._bad_gradients[:] = 0
@@ -38,7 +38,9 @@ class HostStatistics:
                 self._bad_gradients[i] = values.size - np.count_nonzero(np.isfinite(values))
             norms[i] = math.sqrt(squares)
             total += squares
-        return math.sqrt(total)
+        if scale != 1.0:
+            norms /= float(scale)
+        return math.sqrt(total) / float(scale)
 
     def before_update(self) -> None:
         """Copies the weights into buffers that are made once."""

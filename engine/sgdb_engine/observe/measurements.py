@@ -2,104 +2,92 @@
 
 import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from sgdb_engine.observe.histograms import histogram_columns, histograms
 from sgdb_engine.observe.parameters import UpdateStatistics, columns_of, statistics_for
-from sgdb_engine.observe.statistics import Ranges, device_ranges, host_array, ranges
+from sgdb_engine.observe.readback import Value
+from sgdb_engine.observe.statistics import Ranges, columns_for_ranges, device_ranges, host_array, ranges
+
+Parameters = Sequence[torch.Tensor]
+NamesOf = Callable[[Parameters], Sequence[str]]
 
 
-class Measurements:
-    """Of one step at a time: `begin()`, then what is called in the order of a step."""
+class UpdateMeasurements:
+    """Of one optimizer's parameters, one step at a time: `begin()`, then what is called in the order of a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, names_of: NamesOf) -> None:
+        """`names_of` gives the names under which parameters are reported."""
         self.columns: tuple[str, ...] = ()
         """Of `tensors`, as `<stat>/<tensor>`."""
-        self.ranges: dict[str, Ranges | torch.Tensor] = {}
-        """Of inputs and outputs by place; a float64 tensor [5] where they are on a device."""
-        self.grad_norm: float | torch.Tensor | None = None
+        self.grad_norm: Value | None = None
+        """Global, unscaled, before any clipping."""
         self.tensors: torch.Tensor | None = None
         """Float32 [stats × tensors]."""
-        self._names: dict[int, str] = {}
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._tracked: tuple[torch.Tensor, ...] = ()
-        self._tracked_names: list[str] = []
+        self.tracked: tuple[torch.Tensor, ...] = ()
+        """The parameters that are measured: those that can be trained."""
+        self._names_of = names_of
+        self._names: list[str] = []
         self._ids: frozenset[int] = frozenset()
         self._statistics: UpdateStatistics | None = None
         self._kept = False
 
     def begin(self) -> None:
         """A new step begins."""
-        self.ranges = {}
         self.grad_norm = self.tensors = None
         self._kept = False
 
-    def name_parameters(self, model: torch.nn.Module) -> None:
-        """The names under which the parameters of a model are reported."""
-        for name, parameter in model.named_parameters():
-            self._names.setdefault(id(parameter), name.replace("_orig_mod.", ""))
-        self._tracked = ()
+    def read_gradients(self, scale: Value = 1.0) -> None:
+        """The gradients are as backward left them, `scale` times too large; only the first call of a step counts."""
+        if self.grad_norm is None and self.tracked:
+            self._statistics = self._statistics or statistics_for(self.tracked)
+            self.grad_norm = self._statistics.before_clip(scale)
 
-    def read_ranges(self, inputs: Any, output: Any) -> None:
-        """The model was called."""
-        for place, value in (("input", inputs), ("output", output)):
-            for name, tensor in tensors_in(place, value).items():
-                on_host = tensor.device.type == "cpu"
-                self.ranges[name] = ranges(host_array(tensor)) if on_host else device_ranges(tensor)
-
-    def before_clip(self, clipped: Iterable[torch.Tensor]) -> None:
-        """The gradients are as backward left them. Before the first update these parameters are all that is known."""
-        if self._optimizer is None:
-            self._follow(clipped)
-        self._read_gradients()
-
-    def _read_gradients(self) -> None:
-        if self._statistics is not None and self.grad_norm is None:
-            self.grad_norm = self._statistics.before_clip()
-
-    def before_update(self, optimizer: torch.optim.Optimizer, clipped: bool) -> None:
-        """The weights are about to change. Only the first optimizer is followed."""
-        self._optimizer = self._optimizer or optimizer
-        if optimizer is not self._optimizer:
-            self.grad_norm = None
-            return
-        self._follow(parameter for group in optimizer.param_groups for parameter in group["params"])
-        if not clipped:
-            self._read_gradients()
+    def keep_weights(self) -> None:
+        """The weights are about to change."""
         if self._statistics is not None and self.grad_norm is not None:
             self._statistics.before_update()
             self._kept = True
 
-    def after_update(self) -> None:
+    def read_weights(self) -> None:
         """The weights have changed."""
         if self._statistics is not None and self._kept:
             self.tensors = self._statistics.after_update()
 
     def histograms(self) -> tuple[tuple[str, ...], torch.Tensor | None]:
         """Columns and values, float32, of the distribution of each parameter; nothing where none is followed."""
-        if not self._tracked:
+        if not self.tracked:
             return (), None
-        return histogram_columns(self._tracked_names), histograms(self._tracked)
+        return histogram_columns(self._names), histograms(self.tracked)
 
-    def all_in(self, parameters: Sequence[torch.Tensor]) -> bool:
+    def all_in(self, parameters: Parameters) -> bool:
         """Whether these are all the parameters that are followed, perhaps among others."""
-        if len(parameters) == len(self._tracked) and all(map(operator.is_, parameters, self._tracked)):
+        if len(parameters) == len(self.tracked) and all(map(operator.is_, parameters, self.tracked)):
             return True
         return self._ids <= set(map(id, parameters))
 
-    def _follow(self, parameters: Iterable[torch.Tensor]) -> None:
+    def are(self, parameters: Parameters) -> bool:
+        """Whether these are the parameters that are followed, perhaps with frozen ones between them."""
+        return len(parameters) == len(self.tracked) or sum(p.requires_grad for p in parameters) == len(
+            self.tracked
+        )
+
+    def follow(self, parameters: Iterable[torch.Tensor]) -> None:
         """Notices parameters that were added, frozen or thawed; what was read of others does not count."""
         tracked = tuple(parameter for parameter in parameters if parameter.requires_grad)
-        if tuple(map(id, tracked)) == tuple(map(id, self._tracked)):
+        if tuple(map(id, tracked)) == tuple(map(id, self.tracked)):
             return
-        self._tracked, self._ids = tracked, frozenset(map(id, tracked))
-        self._tracked_names = unique([self._names.get(id(p), f"param.{i}") for i, p in enumerate(tracked)])
-        self.columns = columns_of(self._tracked_names)
+        self.tracked, self._ids = tracked, frozenset(map(id, tracked))
         self._statistics = self.grad_norm = None
-        self._statistics = statistics_for(tracked) if tracked else None
+        self.rename()
+
+    def rename(self) -> None:
+        """Asks for the names again: more is known of the models."""
+        self._names = unique(list(self._names_of(self.tracked)))
+        self.columns = columns_of(self._names)
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -110,6 +98,42 @@ def unique(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         seen_names.append(name if seen[name] == 1 else f"{name}~{seen[name]}")
     return seen_names
+
+
+class CallRanges:
+    """What models were given and gave in one step, by model."""
+
+    def __init__(self) -> None:
+        self.prefix_of: Callable[[int], str | None] = lambda model: ""
+        """What stands before the columns of a model, by its `id`; None where it is not one that is trained."""
+        self._of: dict[int, dict[str, Ranges | torch.Tensor]] = {}
+
+    def begin(self) -> None:
+        """A new step begins."""
+        self._of = {}
+
+    def has(self, model: int) -> bool:
+        """Whether a call of this model was measured in this step."""
+        return model in self._of
+
+    def read(self, model: int, inputs: Any, output: Any) -> None:
+        """A model was called; of several calls the last one that is told counts."""
+        found: dict[str, Ranges | torch.Tensor] = {}
+        for place, value in (("input", inputs), ("output", output)):
+            for name, tensor in tensors_in(place, value).items():
+                on_host = tensor.device.type == "cpu"
+                found[name] = ranges(host_array(tensor)) if on_host else device_ranges(tensor)
+        self._of[model] = found
+
+    def columns(self) -> dict[str, Value]:
+        """Min, max, mean, std and the number of non-finite values of each place, by column."""
+        values: dict[str, Value] = {}
+        for model, places in self._of.items():
+            prefix = self.prefix_of(model)
+            if prefix is not None:
+                for place, stats in places.items():
+                    values.update(zip(columns_for_ranges(prefix + place), stats, strict=True))
+        return values
 
 
 def tensors_in(place: str, value: Any) -> dict[str, torch.Tensor]:

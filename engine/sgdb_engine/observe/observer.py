@@ -1,54 +1,54 @@
 """The observer: sees a training step through hooks, and makes a row of it. The same for our loop and for a stranger's.
 
 Order within a step: the batch is fetched · the model is called · backward · clip · `optimizer.step()`.
-The safe point lies inside `optimizer.step()`, before the weights change.
+The safe point lies inside `optimizer.step()`, before the weights change. One optimizer leads: its updates are the
+steps; what others did since stands in the row of its next one.
+
+Most steps of a fast training are quick: their parts are not timed, and their rows are made many at a time.
 """
 
 import math
 import os
 import threading
 import time
+import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from sgdb_engine.events import Finding, ProbeFailed
-from sgdb_engine.findings.nonfinite import NonFinite
 from sgdb_engine.observe.budget import Budget
-from sgdb_engine.observe.measurements import Measurements
-from sgdb_engine.observe.readback import Readback, Row, Value
-from sgdb_engine.observe.statistics import columns_for_ranges
+from sgdb_engine.observe.guard import Guard
+from sgdb_engine.observe.histograms import HistogramPace
+from sgdb_engine.observe.measurements import CallRanges, NamesOf
+from sgdb_engine.observe.readback import Row, Value, host_value
+from sgdb_engine.observe.rows import QuickSteps, Rows, learning_rates
 from sgdb_engine.observe.step_times import StepTimes
+from sgdb_engine.observe.told import Told
+from sgdb_engine.observe.trainee import Clip, Trainee, Trainees
 from sgdb_engine.recording.writer import Recorder
 
 clock = time.perf_counter
 
-_is_compiling = torch.compiler.is_compiling
+is_compiling = torch.compiler.is_compiling
+this_thread = threading.get_ident
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
-_this_thread = threading.get_ident
 
-FLUSH_S = 0.02
-"""Rows wait for one another at the most so long."""
-HISTOGRAM_PERIOD_S = 2.0
-"""Between two histograms of all parameters, at the least."""
+QUICK_BELOW_S = 2e-3
+"""Steps shorter than this are quick: the clocks around their parts would cost more than 1 % of them."""
+QUICK_COLUMNS = ("time/step", "lr", "train/loss")
+"""Of most quick steps."""
+NOBODY = 0
+"""No thread has this identity."""
 
 _observers: "weakref.WeakSet[Observer]" = weakref.WeakSet()
-
-
-Clip = tuple[Sequence[torch.Tensor], Value, float, float]
-"""A call of `clip_grad_norm_`: the parameters, their norm before it, the limit, the type of the norm."""
-
-Ended = tuple[int, float, float, float, StepTimes, list[Value], Value | None, list[Clip], dict[str, Value]]
-"""A step that has no row yet: step, wall, monotonic, seconds, times, learning rates, loss, clips, logged values."""
 
 
 class Observer:
     """The state of the step that is being observed; its methods are what the hooks call.
 
-    Only the thread that made it is observed, and only in the process that made it.
+    One thread is observed, and only in the process that made it.
     """
 
     def __init__(
@@ -56,282 +56,340 @@ class Observer:
         recorder: Recorder,
         budget_share: float,
         safe_point: Callable[[int], None],
-        found: Callable[[Finding], None],
+        told: Told,
+        names_of: NamesOf,
     ) -> None:
         self.step = 0
         """Optimizer steps completed."""
+        self.thread = this_thread()
+        """Whose training it is."""
+        self.may_move = False
+        """Another thread may turn out to be the one that trains."""
+        self.quick = False
+        """The step under way is a quick one, as far as is known."""
+        self.inside = False
+        """Within a call of the model, or within a backward that may call parts of it again."""
+        self.inputs: Any = None
+        """Of the newest call of a model that was not measured."""
+        self.model = NOBODY
+        """Which model that was, by its `id`."""
+        self.phase = "between steps"
+        """What the training is doing, for whoever looks from outside."""
         self.budget = Budget(budget_share)
-        self.latest: dict[str, float] = {}
-        """The newest host values by column, for progress lines and status."""
-        self._recorder = recorder
-        self._readback = Readback(recorder, self._arrived)
-        self._nonfinite = NonFinite()
-        self._measurements = Measurements()
-        self._found = found
+        self.told = told
+        self.guard = Guard(recorder, lambda: self.step)
+        self.guarded, self.failed = self.guard.run, self.guard.failed
+        self.rows = Rows(recorder, self.guarded, told.found)
+        self.trainees = Trainees(names_of)
+        self.loss_scale: Value | None = None
+        """What the loss was multiplied by before the next backward."""
+        self.gradient_scale: Value = 1.0
+        """How many times too large the gradients are."""
+        self.ranges = CallRanges()
+        self.has_clipped: Callable[[], None] = lambda: None
+        """Told when gradients were clipped."""
+        self.updates = 0
+        """Of all optimizers, those that were begun."""
+        self.settled = False
+        """The models of all optimizers are known, so that steps may be quick."""
         self._safe_point = safe_point
-        self._thread: int | None = _this_thread()
-        self._off: set[str] = set()
-        self._urgent = self._was_nonfinite = False
-        self._histograms_at = self._flush_at = 0.0
-        self._ended: list[Ended] = []
-        self._begin_step(None)
-        _observers.add(self)
-
-    def _begin_step(self, now: float | None) -> None:
-        self._times = StepTimes(now)
-        self._loss: Value | None = None
+        self._was_nonfinite = False
+        self._histograms = HistogramPace(budget_share)
+        self._quick_steps = QuickSteps(self.rows, self.budget)
+        self._times = StepTimes(None)
         self._logged: dict[str, Value] = {}
         self._clips: list[Clip] = []
+        self._last_loss: Value | None = None
+        self._skipped = 0
+        self._others_wait = False
+        """An optimizer that does not lead has stepped since the last row."""
+        self._begin_step(clock())
+        _observers.add(self)
+
+    def __reduce__(self) -> Any:
+        """Serialized along with a class of the user's whose calls are watched, it is what sees nothing anywhere."""
+        return types.SimpleNamespace, (), {"thread": NOBODY}
+
+    def _begin_step(self, now: float) -> None:
+        self._loss: Any = None
         self._ready = False
-        self._inputs: Any = None
-        self._sampled = self._urgent or self.budget.due()
-        self._urgent = False
+        self.inputs = None
+        self._sampled = self.rows.urgent or now >= self.budget.due_from
         if self._sampled:
-            self._measurements.begin()
+            self.rows.urgent = False
+            self.trainees.begin()
+            self.ranges.begin()
+        fast = self.budget.knows_steps and self.budget.step_s < QUICK_BELOW_S
+        self.quick = fast and self.settled and not self._sampled
 
     def here(self) -> bool:
         """Whether the caller is the training itself: not a worker, not another thread, not a compiler's trace."""
         # the compilers first: they must not trace the rest
-        return not _is_compiling() and not _is_tracing() and _this_thread() == self._thread
+        return not is_compiling() and not _is_tracing() and this_thread() == self.thread
+
+    def claim(self) -> bool:
+        """The calling thread trains: whether it is the one that is observed, now that none was seen training yet."""
+        if self.may_move and self.step == 0 and self.thread != NOBODY:
+            self.thread = this_thread()
+        return self.thread == this_thread()
 
     def leave(self) -> None:
         """Nothing is observed any more."""
-        self._thread = None
-
-    def guarded(self, probe: str, part: Callable[..., None], *args: Any) -> None:
-        """Runs a part of ours. If it fails, that is told once and the part stays off; the training goes on."""
-        if probe in self._off:
-            return
-        times = self._times
-        elsewhere = times.measured + times.held
-        started = clock()
-        try:
-            part(*args)
-        except Exception as error:
-            self._failed(probe, error)
-        times.fixed += clock() - started - (times.measured + times.held - elsewhere)
-
-    def _measure(self, probe: str, measurement: Callable[..., None], *args: Any) -> None:
-        """The same, of what is paid from the budget."""
-        if probe in self._off:
-            return
-        started = clock()
-        try:
-            measurement(*args)
-        except Exception as error:
-            self._failed(probe, error)
-        self._times.measured += clock() - started
-
-    def _failed(self, probe: str, error: Exception) -> None:
-        self._off.add(probe)
-        text = f"{type(error).__name__}: {error}"
-        self._recorder.event(ProbeFailed(step=self.step, probe=probe, error=text))
+        self.thread = NOBODY
+        self.quick = False
 
     # -- what the hooks tell ----------------------------------------------------------------------------
 
-    def name_parameters(self, model: torch.nn.Module) -> None:
-        """A model was found."""
-        self._measurements.name_parameters(model)
-
     def fetched(self, seconds: float) -> None:
         """A batch was waited for."""
-        self._times.fetched(clock(), seconds)
+        if self._times.fetched(clock(), seconds):
+            self.guard.fixed = 0.0  # what it cost to see an evaluation is no step's cost
 
     def evaluated(self) -> None:
         """The model was called without gradients: what lies between two steps is not a step's time."""
+        self.quick = False
         self._times.evaluated()
 
-    def called(self, inputs: Any, output: Any, seconds: float, training: bool) -> None:
-        """The model was called with gradients, in training or in eval mode."""
-        self._times.called(clock(), seconds, training)
+    def called(self, model: int, inputs: Any, output: Any, seconds: float, training: bool) -> None:
+        """A model, named by its `id`, was called with gradients, in training or in eval mode."""
+        if self._times.called(clock(), seconds, training):
+            self.guard.fixed = 0.0
         if not self._sampled:
-            self._inputs = inputs
-        elif not self._measurements.ranges:
-            self._measure("ranges", self._measurements.read_ranges, inputs, output)
+            self.inputs, self.model = inputs, model
+        elif not self._times.backward or not self.ranges.has(
+            model
+        ):  # what no backward followed was no training
+            self.guard.measure("ranges", self.ranges.read, model, inputs, output)
 
     def went_backward(self, losses: Any, seconds: float) -> None:
         """`backward` was called on these tensors. The loss of an update is the sum of all before it."""
         self._times.went_backward(clock(), seconds)
-        if self._ready:  # a closure that is evaluated again
+        self.add_loss(losses)
+
+    def add_loss(self, losses: Any) -> None:
+        """Unscaled; not that of a closure that is evaluated again."""
+        scale, self.loss_scale = self.loss_scale, None
+        if self._ready:
             return
         for loss in (losses,) if isinstance(losses, torch.Tensor) else losses:
             if loss.numel() == 1:
                 value = host_value(loss)
+                if scale is not None:
+                    value = value / scale
                 self._loss = value if self._loss is None else self._loss + value
+
+    def add_quick_loss(self, losses: Any) -> None:
+        """The same in a quick step."""
+        try:
+            if self._loss is None and not self._ready and losses.is_cpu:
+                self._loss = losses.item()
+                return
+        except Exception:  # several losses, or none that is one number
+            self._loss = None
+        try:
+            self.add_loss(losses)
+        except Exception as error:
+            self.failed("loss", error)
 
     def about_to_clip(self, parameters: Sequence[torch.Tensor]) -> None:
         """The gradients are complete, and these are about to be clipped."""
         if self._sampled and not self._clips:
-            self._measure("statistics", self._measurements.before_clip, parameters)
+            self.guard.measure("statistics", self.trainees.read_gradients, parameters, self.gradient_scale)
 
     def clipped(
         self, parameters: Sequence[torch.Tensor], norm: torch.Tensor, limit: float, norm_type: float
     ) -> None:
         """The gradients of these were clipped to `limit`; `norm` is what it was before."""
-        self._clips.append((parameters, host_value(norm), limit, norm_type))
+        self._clips.append((parameters, host_value(norm) / self.gradient_scale, limit, norm_type))
+        self.has_clipped()
 
-    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+    def skipped(self) -> None:
+        """The gradients were not finite, so that a scaler left out the update: its loss is no step's."""
+        loss, self._loss = self._loss, None
+        self._clips = []
+        self._ready = False
+        self._skipped += 1
+        row = Row(self.step, time.time(), time.monotonic(), {"amp/skipped": float(self._skipped)})
+        if loss is not None:
+            self._add_guilty_inputs(row, loss)
+        self.rows.take(row)
+
+    def gradients_accumulate(self) -> None:
+        """What was taken for complete gradients is not: another backward adds to them."""
+        self._ready = False
+        if self._sampled:
+            self.trainees.begin()
+
+    def before_update(self, trainee: Trainee, parameters: Iterable[torch.Tensor]) -> None:
         """Just before the weights change."""
         self._ready = True
         if self._sampled:
-            self._measure("statistics", self._measurements.before_update, optimizer, bool(self._clips))
+            self.guard.measure("statistics", self._read_before, trainee, parameters)
+
+    def _read_before(self, trainee: Trainee, parameters: Iterable[torch.Tensor]) -> None:
+        trainee.update.follow(parameters)
+        if not self._clips:
+            trainee.update.read_gradients(self.gradient_scale)
+        trainee.update.keep_weights()
 
     def hold(self) -> None:
         """The safe point: a command may be applied here, a pause is spent here, and a stop is raised from here."""
-        if "safe point" in self._off:
-            return
-        started = clock()
-        try:
-            self._safe_point(self.step)
-        except Exception as error:
-            self._failed("safe point", error)
-        self._times.held += clock() - started
+        self.guard.hold(self._safe_point)
 
-    def after_update(self, optimizer: torch.optim.Optimizer, seconds: float) -> None:
-        """The weights have changed: the step is complete."""
-        self.step += 1
+    def after_update(self, trainee: Trainee, rates: Callable[[], Sequence[Any]], seconds: float) -> None:
+        """The weights have changed. The leader's update completes the step."""
         self._times.optimizer += seconds
         if self._sampled:
-            self._measure("statistics", self._measurements.after_update)
+            self.guard.measure("statistics", trainee.update.read_weights)
+        leads = self.trainees.completes_step(trainee, self.step)
+        if leads:
+            self.step += 1
         now = clock()
-        self.guarded("row", self._end_step, optimizer, now)
-        if self._sampled:
-            self.budget.pay(clock() - now)
-        if self._histograms_due(now):
+        self.guarded("row", self._end_update, trainee, rates, leads, now)
+        if not leads:
+            return
+        if self._sampled and trainee.update.tensors is not None and self._histograms.due(now):
             self.guarded("histograms", self._take_histograms, now)
+        measured = self._sampled  # then what its row took is booked as a part of that
+        self._times = StepTimes(now)
+        self.guard.begin_step()
         self._begin_step(now)
-        self._times.fixed = clock() - now
+        self.guard.fixed = 0.0 if measured else clock() - now
 
-    def log(self, values: Mapping[str, Value]) -> None:
-        """Values of the user's own, by column name; part of the row of the step that is under way."""
-        for name, value in values.items():
-            self.guarded(f"log {name}", self._log, name, value)
-
-    def _log(self, name: str, value: Value) -> None:
-        self._logged[name] = host_value(value)
-
-    def log_now(self, values: Mapping[str, float]) -> None:
-        """Values that belong to the last completed step, such as those of a validation."""
-        self.flush()
-        self.guarded("log", self._log_now, values)
-
-    def flush(self) -> None:
-        """Hands over the rows of all steps that have ended; called in the thread that is observed."""
-        self.guarded("row", self._flush)
-
-    def _log_now(self, values: Mapping[str, float]) -> None:
-        floats: dict[str, Value] = {name: float(value) for name, value in values.items()}
-        self._readback.take(Row(self.step, time.time(), time.monotonic(), floats))
-
-    def finish(self) -> None:
-        """The end: everything that is still on its way from a device arrives."""
-        self.leave()
-        self.flush()
-        self.guarded("readback", self._readback.drain)
+    def after_quick_update(self, trainee: Trainee, optimizer: Any) -> None:
+        """The same after a quick step. What is not one group, one loss, and finite, takes a longer way."""
+        now, times, guard, loss = clock(), self._times, self.guard, self._loss
+        self.step += 1
+        try:
+            groups = optimizer.param_groups
+            lr = groups[0].get("lr")
+            plain = len(groups) == 1 and type(lr) is float and type(loss) is float and loss - loss == 0
+            if plain and not self._clips and not self._logged:
+                trainee.updates += 1
+                row = (self.step, now, times.total(now) - guard.held, lr, loss)
+                self._quick_steps.add(QUICK_COLUMNS, row, now)
+            else:
+                self._end_odd_update(trainee, optimizer, now)
+        except Exception as error:
+            self.failed("row", error)
+        times.start, guard.held = now, 0.0
+        if self.rows.urgent or now >= self.budget.due_from:
+            self._begin_step(now)
+        else:
+            self._loss, self._ready, self.inputs = None, False, None
 
     # -- the row ----------------------------------------------------------------------------------------
 
-    def _end_step(self, optimizer: torch.optim.Optimizer, now: float) -> None:
-        """Notes what the step was; its row is made later, with those of others, unless there is a reason not to wait.
+    def _end_odd_update(self, trainee: Trainee, optimizer: Any, now: float) -> None:
+        """Of a quick step with several groups, clipping or logged values; numbers of a device have a row at once."""
+        if self._loss is not None and not (isinstance(self._loss, float) and math.isfinite(self._loss)):
+            self._end_update(trainee, lambda: learning_rates(optimizer), True, now)
+            return
+        rates = [host_value(rate) for rate in learning_rates(optimizer)]
+        trainee.updated(self._loss, rates, self._clips, measured=False)
+        values = {"time/step": self._times.total(now) - self.guard.held, **trainee.values, **self._logged}
+        self._clips, self._logged = [], {}
+        row = (self.step, now, *map(float, values.values()))
+        self._quick_steps.add(tuple(values), row, now)
 
-        A row costs a third when the code that makes it is still in the cache from the row before.
-        """
-        times, loss = self._times, self._loss
-        step_s = times.total(now)
-        self.budget.step_ended(step_s, times.fixed, times.measured)
-        rates = [host_value(group["lr"]) for group in optimizer.param_groups if "lr" in group]
-        self._ended.append(
-            (self.step, time.time(), time.monotonic(), step_s, times, rates, loss, self._clips, self._logged)
-        )
-        if self._sampled or now >= self._flush_at or (type(loss) is float and not math.isfinite(loss)):
-            self._flush()
+    def _end_update(
+        self, trainee: Trainee, rates: Callable[[], Sequence[Any]], leads: bool, now: float
+    ) -> None:
+        loss = self._last_loss if self._loss is None and not leads else self._loss
+        trainee.updated(loss, [host_value(rate) for rate in rates()], self._clips, measured=self._sampled)
+        self._clips = []
+        self.gradient_scale = 1.0
+        if leads:
+            self._last_loss = self._loss  # of whoever steps next on the same gradients
+            self._quick_steps.flush()
+            self._end_step(now)
+            if self.trainees.news:
+                news, self.trainees.news = self.trainees.news, ""
+                self.told.noted(news)
+        else:
+            self._others_wait = True
+            self._loss, self._last_loss, self._ready = None, loss, False
+            if trainee.update.tensors is not None:
+                row = Row(self.step, time.time(), time.monotonic(), {})
+                trainee.add_tensors(row)
+                self.rows.take(row)
 
-    def _flush(self) -> None:
-        """Makes the rows of the steps that have ended; only the last one can have been measured."""
-        ended, self._ended = self._ended, []
-        self._flush_at = clock() + FLUSH_S
-        for each in ended[:-1]:
-            self._readback.take(self._row_of(each, None))
-        for last in ended[-1:]:
-            row = self._row_of(last, self._measurements.grad_norm if self._sampled else None)
-            if self._sampled:
-                self._add_measurements(row)
-            elif not self._was_nonfinite and isinstance(last[6], float) and not math.isfinite(last[6]):
-                self._add_guilty_inputs(row)
-            self._readback.take(row)
-
-    def _row_of(self, ended: Ended, grad_norm: Value | None) -> Row:
-        step, wall, monotonic, step_s, times, rates, loss, clips, logged = ended
+    def _end_step(self, now: float) -> None:
+        times, own = self._times, self.guard
+        step_s = times.total(now) - own.held
         values: dict[str, Value] = {
             "time/step": step_s,
             "time/data": times.data,
             "time/forward": times.forward,
             "time/backward": times.backward,
             "time/optimizer": times.optimizer,
-            "time/sgdb": times.fixed + times.measured,
+            "time/sgdb": own.fixed + own.measured,
         }
-        add_learning_rates(values, rates)
-        if loss is not None:
-            values["train/loss"] = loss
-        if clips or grad_norm is not None:
-            self._add_gradient_norm(values, grad_norm, clips)
-        values.update(logged)
-        return Row(step, wall, monotonic, values)
-
-    def _histograms_due(self, now: float) -> bool:
-        measured = self._sampled and self._measurements.tensors is not None
-        return measured and now >= self._histograms_at and "row" not in self._off
-
-    def _take_histograms(self, now: float) -> None:
-        """Too costly for the purse of the other measurements: they come as seldom as the budget asks."""
-        columns, values = self._measurements.histograms()
-        if columns:
-            row = Row(self.step, time.time(), time.monotonic(), {}, False, columns, values)
-            self._readback.take(row)
-        pause_s = (clock() - now) / self.budget.share if self.budget.share else math.inf
-        self._histograms_at = now + max(HISTOGRAM_PERIOD_S, pause_s)
-
-    def _add_gradient_norm(self, values: dict[str, Value], norm: Value | None, clips: Sequence[Clip]) -> None:
-        coefficient: Value | None = None
-        for parameters, clipped, limit, norm_type in clips:
-            if self._measurements.all_in(parameters):
-                if norm is None and norm_type == 2:
-                    norm = clipped
-                new = clip_coefficient(clipped, limit)
-                coefficient = new if coefficient is None else coefficient * new
-        if norm is not None:
-            values["grad_norm"] = norm
-        if coefficient is not None:
-            values["clip_coef"] = coefficient
-
-    def _add_guilty_inputs(self, row: Row) -> None:
-        """The loss is not finite, in a step that was not to be measured: was it the batch?"""
-        self._was_nonfinite = True  # from the first NaN on all steps have one: their batches tell nothing
-        self._measurements.begin()
-        self._measurements.read_ranges(self._inputs, None)
-        self._add_ranges(row)
+        self._others_wait = False
+        row = Row(self.step, time.time(), time.monotonic(), values | self.trainees.values())
+        row.values.update(self._logged)
+        self._logged = {}
+        self._add_measurements(row)
+        self.rows.take(row)
+        made = clock() - now
+        self.budget.step_ended(step_s, own.fixed, own.measured + (made if self._sampled else 0.0), now)
 
     def _add_measurements(self, row: Row) -> None:
-        row.sampled = True
-        self._add_ranges(row)
-        row.tensor_columns, row.tensor_values = self._measurements.columns, self._measurements.tensors
+        if self._sampled:
+            row.values.update(self.ranges.columns())
+            self.trainees.leader.add_tensors(row)
+        else:
+            self._add_guilty_inputs(row, row.values.get("train/loss", 0.0))
 
-    def _add_ranges(self, row: Row) -> None:
-        for place, stats in self._measurements.ranges.items():
-            row.values.update(zip(columns_for_ranges(place), stats, strict=True))
+    def _add_guilty_inputs(self, row: Row, loss: Value) -> None:
+        """A loss that is not finite, in a step that was not to be measured: was it the batch?"""
+        if not self._was_nonfinite and isinstance(loss, float) and not math.isfinite(loss):
+            self._was_nonfinite = True  # from the first NaN on all steps have one: their batches tell nothing
+            if not self._sampled:
+                self.ranges.begin()
+                self.ranges.read(self.model, self.inputs, None)
+            row.values.update(self.ranges.columns())
 
-    def _arrived(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
-        self.latest.update(values)
-        if row.sampled or not math.isfinite(sum(values.values())):
-            self.guarded("findings", self._look_for_nonfinite, row, values, tensors)
+    def _take_histograms(self, now: float) -> None:
+        for trainee in self.trainees.all:
+            columns, values = trainee.update.histograms()
+            if columns:
+                self.rows.take(Row(self.step, time.time(), time.monotonic(), {}, False, columns, values))
+        self._histograms.taken(now, clock() - now)
 
-    def _look_for_nonfinite(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
-        findings = self._nonfinite.inputs(row.step, values) + self._nonfinite.scalars(row.step, values)
-        if tensors is not None:
-            findings += self._nonfinite.tensors(row.step, row.tensor_columns, tensors)
-        self._urgent |= bool(findings)  # a whole measurement of the next step tells which tensors it reached
-        for finding in findings:
-            self._found(finding)
+    # -- what is logged ---------------------------------------------------------------------------------
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Values of the user's own, by column name; part of the row of the step that is under way."""
+        for name, value in values.items():
+            self.guarded(f"log {name}", self._log, name, value)
+
+    def _log(self, name: str, value: Any) -> None:
+        self._logged[name] = host_value(value)
+
+    def log_now(self, values: Mapping[str, float]) -> None:
+        """Values that belong to the last completed step, such as those of a validation."""
+        self.flush()
+        self.guarded("log", self.rows.take_now, self.step, values)
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The newest host values by column, for progress lines and status."""
+        return self.rows.latest
+
+    def flush(self) -> None:
+        """Hands over the rows of all steps that have ended; called in the thread that is observed."""
+        self.guarded("row", self._quick_steps.flush)
+
+    def finish(self) -> None:
+        """The end: everything that is still on its way from a device arrives."""
+        self.leave()
+        self.flush()
+        last = {**(self.trainees.values() if self._others_wait else {}), **self._logged}
+        if last:
+            self._logged = {}
+            self.guarded("log", self.rows.take_now, self.step, last)
+        self.guarded("readback", self.rows.drain)
 
 
 def _switch_off_in_child() -> None:
@@ -340,32 +398,3 @@ def _switch_off_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_switch_off_in_child)
-
-
-def host_value(value: Value) -> Value:
-    """A number of the CPU as a float; one on a device as it is, to be read late.
-
-    Raises:
-        RuntimeError: a tensor of several values.
-    """
-    if not isinstance(value, torch.Tensor):
-        return float(value)
-    if value.is_cpu:
-        return float(value.item())
-    return value.detach().reshape(())
-
-
-def add_learning_rates(values: dict[str, Value], rates: Sequence[Value]) -> None:
-    """`lr`, and `lr/<group>` of each group where there are several."""
-    if rates:
-        values["lr"] = rates[0]
-    if len(rates) > 1:
-        values.update((f"lr/{i}", rate) for i, rate in enumerate(rates))
-
-
-def clip_coefficient(norm: Value, limit: float) -> Value:
-    """What `clip_grad_norm_` multiplied the gradients by: min(1, limit / (norm + 1e-6)), as PyTorch computes it."""
-    coefficient = limit / (norm + 1e-6)
-    if isinstance(coefficient, torch.Tensor):
-        return coefficient.clamp(max=1.0)
-    return 1.0 if coefficient > 1.0 else coefficient

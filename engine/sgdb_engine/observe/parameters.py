@@ -1,6 +1,6 @@
 """Per-tensor statistics of one update: gradients before it, weights after it, and how far they moved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -23,8 +23,9 @@ TENSOR_STATS = (
 class UpdateStatistics(Protocol):
     """Measures one update of a fixed list of parameters, in two halves around `optimizer.step()`."""
 
-    def before_clip(self) -> float | torch.Tensor:
-        """Reads the gradients as backward left them; returns their global 2-norm, a tensor on a device."""
+    def before_clip(self, scale: float | torch.Tensor = 1.0) -> float | torch.Tensor:
+        """Reads the gradients as backward left them, `scale` times too large; returns their global 2-norm, a tensor
+        on a device."""
         ...
 
     def before_update(self) -> None:
@@ -43,6 +44,48 @@ def columns_of(names: Sequence[str]) -> tuple[str, ...]:
 
 def statistics_for(parameters: Sequence[torch.Tensor]) -> UpdateStatistics:
     """The cheapest way to measure these parameters where they are."""
-    if all(p.device.type == "cpu" for p in parameters):
+    places: dict[torch.device, list[int]] = {}
+    for i, parameter in enumerate(parameters):
+        places.setdefault(parameter.device, []).append(i)
+    if len(places) > 1:
+        return SplitStatistics(
+            {device: (at, _at_one_place([parameters[i] for i in at])) for device, at in places.items()}
+        )
+    return _at_one_place(parameters)
+
+
+def _at_one_place(parameters: Sequence[torch.Tensor]) -> UpdateStatistics:
+    if parameters[0].device.type == "cpu":
         return HostStatistics(parameters, len(TENSOR_STATS))
     return DeviceStatistics(parameters)
+
+
+class SplitStatistics:
+    """An `UpdateStatistics` of parameters on several devices, put together on one of them."""
+
+    def __init__(self, parts: Mapping[torch.device, tuple[Sequence[int], UpdateStatistics]]) -> None:
+        """`parts`: device → places of its parameters in the list of all, and what measures them."""
+        self._parts = list(parts.values())
+        self._home = next((device for device in parts if device.type != "cpu"), torch.device("cpu"))
+        self._count = sum(len(at) for at, _ in self._parts)
+
+    def before_clip(self, scale: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """Reads the gradients; returns their global 2-norm as a 0-d tensor."""
+        norms = [torch.as_tensor(part.before_clip(scale), dtype=torch.float64) for _, part in self._parts]
+        at_home = torch.stack([norm.to(self._home, non_blocking=True) for norm in norms])
+        total: torch.Tensor = torch.linalg.vector_norm(at_home)
+        return total
+
+    def before_update(self) -> None:
+        """Keeps the weights."""
+        for _, part in self._parts:
+            part.before_update()
+
+    def after_update(self) -> torch.Tensor:
+        """Float32 [stats × tensors]."""
+        table = torch.empty(len(TENSOR_STATS), self._count, device=self._home, dtype=torch.float32)
+        for at, part in self._parts:
+            measured = part.after_update().view(len(TENSOR_STATS), -1)
+            index = torch.tensor(at, device=self._home)
+            table.index_copy_(1, index, measured.to(self._home, non_blocking=True))
+        return table.view(-1)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,19 @@ from sgdb_engine.recording.writer import Recorder
 
 Value = float | torch.Tensor
 """A number; on a device it is a 0-d tensor."""
+
+
+def host_value(value: Any) -> Value:
+    """A number of the CPU as a float; one on a device as it is, to be read late.
+
+    Raises:
+        RuntimeError: a tensor of several values.
+    """
+    if not isinstance(value, torch.Tensor):
+        return float(value)
+    if value.is_cpu:
+        return float(value.item())
+    return value.detach().reshape(())
 
 
 @dataclass(slots=True)
@@ -27,6 +41,8 @@ class Row:
     tensor_columns: tuple[str, ...] = ()
     tensor_values: torch.Tensor | None = None
     """Float32, one value for each of `tensor_columns`."""
+    validation: bool = False
+    """Whether these are the metrics of an evaluation between two updates."""
 
 
 Arrived = Callable[[Row, dict[str, float], np.ndarray | None], None]

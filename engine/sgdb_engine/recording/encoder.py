@@ -30,7 +30,9 @@ _MAX_SCHEMAS = 4096
 
 QueuedScalars = tuple[Literal["scalars"], tuple[str, ...], int, float, float, Sequence[float]]
 QueuedTensors = tuple[Literal["tensors"], tuple[str, ...], int, float, float, Float32Array]
-Queued = QueuedScalars | QueuedTensors | Rewind
+QueuedBlock = tuple[Literal["block"], tuple[str, ...], Sequence[Sequence[float]], float, float]
+"""Rows (step, moment, values…), and what is added to the moments for wall and monotonic time."""
+Queued = QueuedScalars | QueuedTensors | QueuedBlock | Rewind
 
 
 class Encoder:
@@ -51,6 +53,8 @@ class Encoder:
                 records.append(Record(REWIND, encode_json(item), None, item.step, item.step))
             elif item[0] == "scalars":
                 groups.setdefault(item[1], []).append(item)
+            elif item[0] == "block":
+                records += self._block(item)
             else:
                 records += self._tensors(item)
         return records + self._scalars(groups)
@@ -61,6 +65,25 @@ class Encoder:
             limit = max(1, min(_MAX_ROWS, _RECORD_BYTES // (8 * (3 + len(columns)))))
             for start in range(0, len(rows), limit):
                 records += self._rows(columns, rows[start : start + limit])
+        return records
+
+    def _block(self, block: QueuedBlock) -> list[Record]:
+        _, columns, rows, wall, monotonic = block
+        records = []
+        for start in range(0, len(rows), _MAX_ROWS):
+            try:
+                schema = self._schema("scalars", columns)
+                table = np.array(rows[start : start + _MAX_ROWS], np.float64)
+                if table.ndim != 2 or table.shape[1] != 2 + len(columns):
+                    raise ValueError(f"rows of shape {table.shape} for {len(columns)} columns")
+                steps, moments = table[:, 0].astype(np.int64), table[:, 1]
+                together = ScalarRows(
+                    schema.columns, steps, moments + wall, moments + monotonic, table[:, 2:]
+                )
+                payload = _fitting(encode_scalars(schema.id, together))
+                records.append(Record(SCALARS, payload, schema, int(steps.min()), int(steps.max())))
+            except (ValueError, TypeError, OverflowError) as error:
+                self._reject(("scalars", columns, int(rows[start][0]), 0.0, 0.0, ()), error)
         return records
 
     def _rows(self, columns: tuple[str, ...], rows: list[QueuedScalars]) -> list[Record]:

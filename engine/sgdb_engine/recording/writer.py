@@ -13,7 +13,7 @@ import msgspec
 
 from sgdb_engine.events import AnyEvent
 from sgdb_engine.recording.backlog import Backlog
-from sgdb_engine.recording.encoder import Encoder, Queued
+from sgdb_engine.recording.encoder import Encoder, Queued, QueuedBlock, QueuedScalars, QueuedTensors
 from sgdb_engine.recording.event_log import encode_event
 from sgdb_engine.recording.payloads import Float32Array, Rewind
 from sgdb_engine.recording.segments import SEGMENT_BYTES
@@ -60,6 +60,15 @@ class Recorder:
     ) -> None:
         """Records one row and takes over `values`; wall and monotonic in seconds. One append, at any time."""
         self._queue.append(("scalars", columns, step, wall, monotonic, values))
+
+    def block(
+        self, columns: tuple[str, ...], rows: Sequence[Sequence[float]], wall: float, monotonic: float
+    ) -> None:
+        """Records rows (step, moment, values…) and takes them over.
+
+        `wall` and `monotonic` are added to the moments, seconds of whatever clock, to give those times.
+        """
+        self._queue.append(("block", columns, rows, wall, monotonic))
 
     def tensors(
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Float32Array
@@ -129,10 +138,12 @@ class Recorder:
             item = queue.popleft()
             if isinstance(item, threading.Event):
                 waiting.append(item)
-            elif isinstance(item, Rewind) or item[0] != "event":
+            elif isinstance(item, Rewind):
                 rows.append(item)
-            else:
+            elif item[0] == "event":
                 lines += self._line(item[1], item[2])
+            else:
+                rows.append(item)
         self._note_steps(rows, overflowed)
         return rows, lines, waiting
 
@@ -144,7 +155,7 @@ class Recorder:
             return []
 
     def _note_steps(self, rows: list[Queued], overflowed: bool) -> None:
-        steps = [row[2] for row in rows if isinstance(row, tuple)]
+        steps = [_first_step(row) for row in rows if not isinstance(row, Rewind)]
         if steps and overflowed:
             self._backlog.note_gap(
                 self._last_step + 1, max(steps[0] - 1, self._last_step + 1), "the disk stood still"
@@ -153,6 +164,10 @@ class Recorder:
         self._tensor_bytes_taken += sum(
             4 * len(row[1]) for row in rows if not isinstance(row, Rewind) and row[0] == "tensors"
         )
+
+
+def _first_step(row: QueuedScalars | QueuedTensors | QueuedBlock) -> int:
+    return int(row[2][0][0]) if row[0] == "block" else row[2]
 
 
 def _switch_off_in_child() -> None:

@@ -25,12 +25,16 @@ class Recorded:
     ) -> None:
         self.rows.append({"step": step, **dict(zip(columns, values, strict=True))})
 
+    def block(self, columns: tuple[str, ...], rows: Any, wall: float, monotonic: float) -> None:
+        for step, moment, *values in rows:
+            self.scalars(columns, step, moment + wall, moment + monotonic, values)
+
     def tensors(
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Any
     ) -> None:
         assert values.dtype == np.float32
         rows = self.histogram_rows if columns[0].startswith("hist_") else self.tensor_rows
-        rows[step] = dict(zip(columns, values.tolist(), strict=True))
+        rows.setdefault(step, {}).update(zip(columns, values.tolist(), strict=True))
 
     def event(self, event: AnyEvent) -> None:
         self.events.append(event)

@@ -6,48 +6,88 @@ from typing import Any
 import pytest
 import torch
 
+from sgdb_engine.observe.by_hand import ByHand
 from sgdb_engine.observe.hooks import observe
-from sgdb_engine.observe.measurements import Measurements
+from sgdb_engine.observe.loaders import Loaders
+from sgdb_engine.observe.losses import Validation
+from sgdb_engine.observe.measurements import CallRanges, UpdateMeasurements
 from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.observe.readback import Readback
+from sgdb_engine.observe.rows import Rows
+from sgdb_engine.observe.scaling import Scaling
+from sgdb_engine.observe.told import Told
+from sgdb_engine.observe.updates import Updates
 
 from .conftest import Bench
 
 STEPS = 6
 
 
+class Listener:
+    """Is told all that there is to say."""
+
+    def validated(self, metrics: dict[str, float]) -> None: ...
+
+    def epoch_ended(self, epoch: int) -> None: ...
+
+    def described(self, description: Any) -> None: ...
+
+    def all(self) -> Told:
+        return Told(
+            validated=lambda metrics: self.validated(metrics),
+            epoch_ended=lambda epoch: self.epoch_ended(epoch),
+            described=lambda description: self.described(description),
+        )
+
+
 def train(bench: Bench) -> list[torch.Tensor]:
     """Uses everything that is hooked."""
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(bench.x, bench.y), batch_size=5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     for _ in range(STEPS):
         for x, y in loader:
             bench.optimizer.zero_grad()
-            torch.nn.functional.mse_loss(bench.model(x), y).backward()
+            scaler.scale(torch.nn.functional.mse_loss(bench.model(x), y)).backward()
+            scaler.unscale_(bench.optimizer)
             torch.nn.utils.clip_grad_norm_(bench.model.parameters(), 0.5)
-            bench.optimizer.step()
+            scaler.step(bench.optimizer)
+            scaler.update()
+        bench.model.eval()
         with torch.no_grad():
-            bench.model(bench.x)
+            torch.nn.functional.mse_loss(bench.model(bench.x), bench.y)
+        bench.model.train()
     return [p.detach().clone() for p in bench.model.parameters()]
 
 
 PARTS: dict[str, tuple[type, str]] = {
     "data": (Observer, "fetched"),
+    "epochs": (Loaders, "_fetched"),
+    "epochs (at the end)": (Loaders, "_at_its_end"),
     "names": (Models, "_consider"),
-    "ranges": (Measurements, "read_ranges"),
+    "ranges": (CallRanges, "read"),
     "model": (Observer, "called"),
     "model (in an evaluation)": (Observer, "evaluated"),
     "model (found)": (Models, "settle"),
     "loss": (Observer, "went_backward"),
-    "statistics": (Measurements, "before_clip"),
-    "statistics (before the update)": (Measurements, "before_update"),
-    "statistics (after the update)": (Measurements, "after_update"),
+    "updates by hand": (ByHand, "_keep"),
+    "scaler": (Scaling, "_scaled"),
+    "validation loss": (Validation, "_add"),
+    "validation loss (at its end)": (Validation, "end"),
+    "validation": (Listener, "validated"),
+    "epochs (told)": (Listener, "epoch_ended"),
+    "model (told)": (Listener, "described"),
+    "statistics": (UpdateMeasurements, "read_gradients"),
+    "statistics (before the update)": (UpdateMeasurements, "keep_weights"),
+    "statistics (after the update)": (UpdateMeasurements, "read_weights"),
     "clip": (Observer, "clipped"),
     "row": (Observer, "_end_step"),
     "row (readback)": (Readback, "take"),
-    "findings": (Observer, "_look_for_nonfinite"),
-    "histograms": (Measurements, "histograms"),
+    "findings": (Rows, "_look_for_nonfinite"),
+    "histograms": (UpdateMeasurements, "histograms"),
     "readback": (Readback, "drain"),
+    "updates": (Updates, "before"),
+    "updates (after)": (Updates, "after"),
 }
 
 
@@ -64,17 +104,20 @@ def test_a_part_that_raises_is_told_once_and_the_training_ends_with_the_same_bit
 
     monkeypatch.setattr(*PARTS[name], broken)
     torch.manual_seed(0)
-    with observe(recorded, budget=1.0) as observer:
+    with observe(recorded, budget=1.0, told=Listener().all()) as observer:
         observed = train(Bench())
     assert all(torch.equal(a, b) for a, b in zip(plain, observed, strict=True))
-    assert observer.step == STEPS
-    assert recorded.failed_probes == [name.partition(" (")[0]]
+    assert observer.step == (0 if name == "updates (after)" else STEPS), (
+        "or seen by the movement of the weights"
+    )
+    assert recorded.failed_probes[0] == name.partition(" (")[0]
+    assert len(recorded.failed_probes) == 1 or name == "row (readback)", "which many parts use"
 
 
 def test_a_row_is_still_written_when_a_measurement_fails(
     recorded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Measurements, "after_update", _raise)
+    monkeypatch.setattr(UpdateMeasurements, "read_weights", _raise)
     with observe(recorded, budget=1.0):
         train(Bench())
     assert len(recorded.column("train/loss")) == STEPS
@@ -85,9 +128,9 @@ def test_a_row_is_still_written_when_a_measurement_fails(
 def test_a_listener_that_raises_ends_nothing(recorded: Any) -> None:
     bench = Bench()
     bench.x[0, 0] = float("nan")
-    with observe(recorded, found=_raise) as observer:
-        train(bench)
-    assert observer.step == STEPS
+    with observe(recorded, told=Told(found=_raise)) as observer:
+        bench.step(3)
+    assert observer.step == 3
     assert recorded.failed_probes == ["findings"]
 
 

@@ -1,0 +1,71 @@
+"""Runs the parts of sgdb that may fail: told once, switched off, and never raised into the training."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sgdb_engine.events import ProbeFailed
+from sgdb_engine.recording.writer import Recorder
+
+clock = time.perf_counter
+
+
+class Guard:
+    """Which parts are off, and how many seconds of the step under way our own code took."""
+
+    def __init__(self, recorder: Recorder, step: Callable[[], int]) -> None:
+        """`step` tells how many are completed."""
+        self.fixed = 0.0
+        """Ours, in every step."""
+        self.measured = 0.0
+        """Ours, for what is measured as the budget allows."""
+        self.held = 0.0
+        """Spent at the safe point: a pause is nobody's step time."""
+        self.off: set[str] = set()
+        self._recorder = recorder
+        self._step = step
+
+    def begin_step(self) -> None:
+        """A new step begins."""
+        self.fixed = self.measured = self.held = 0.0
+
+    def run(self, probe: str, part: Callable[..., None], *args: Any) -> None:
+        """Runs a part of ours. If it fails, that is told once and the part stays off; the training goes on."""
+        if probe in self.off:
+            return
+        elsewhere = self.measured + self.held
+        started = clock()
+        try:
+            part(*args)
+        except Exception as error:
+            self.failed(probe, error)
+        self.fixed += clock() - started - (self.measured + self.held - elsewhere)
+
+    def measure(self, probe: str, measurement: Callable[..., None], *args: Any) -> None:
+        """The same, of what is paid from the budget."""
+        if probe in self.off:
+            return
+        started = clock()
+        try:
+            measurement(*args)
+        except Exception as error:
+            self.failed(probe, error)
+        self.measured += clock() - started
+
+    def hold(self, safe_point: Callable[[int], None]) -> None:
+        """The same, of the safe point; what it raises to stop the training is no `Exception`."""
+        if "safe point" in self.off:
+            return
+        started = clock()
+        try:
+            safe_point(self._step())
+        except Exception as error:
+            self.failed("safe point", error)
+        self.held += clock() - started
+
+    def failed(self, probe: str, error: Exception) -> None:
+        """A part of ours raised: it is off from now on."""
+        if probe not in self.off:
+            self.off.add(probe)
+            text = f"{type(error).__name__}: {error}"
+            self._recorder.event(ProbeFailed(step=self._step(), probe=probe, error=text))

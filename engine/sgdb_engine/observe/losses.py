@@ -1,0 +1,114 @@
+"""Loss functions that are called without training on them: the validation loss between two updates."""
+
+import functools
+from typing import Any, Literal
+
+import torch
+
+from sgdb_engine.observe.loaders import Loaders
+from sgdb_engine.observe.observer import Observer, is_compiling, this_thread
+from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.readback import Value, host_value
+
+LOSS_FUNCTIONS = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "ctc_loss",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+)
+"""Of torch.nn.functional; the modules of torch.nn call them, too."""
+
+
+class Validation:
+    """The losses of an evaluation, until training goes on after it."""
+
+    def __init__(self, observer: Observer, loaders: Loaders) -> None:
+        self._observer = observer
+        self._loaders = loaders
+        self._mode: Literal["none", "certain", "perhaps"] = "none"
+        """Whether the newest call of the model was an evaluation; one in eval mode, but with gradients, is perhaps."""
+        self._calls = 0
+        """Of the model, in this evaluation."""
+        self._losses: list[tuple[Value, int]] = []
+        """Each with the rows that it is the mean of; 1 where it is not a mean."""
+        self._before_call = 0
+        """How many of them are of calls before the newest one."""
+        self._depth = 0
+
+    def install(self, patches: Patches) -> None:
+        """Wraps the loss functions from now on."""
+        for name in LOSS_FUNCTIONS:
+            if hasattr(torch.nn.functional, name):
+                patches.replace(torch.nn.functional, name, self._wrap)
+
+    def evaluated(self, certain: bool) -> None:
+        """The model is being called without gradients, or with gradients in eval mode, which may be training too."""
+        self._mode = "certain" if certain else "perhaps"
+        self._calls += 1
+        self._before_call = len(self._losses)
+
+    def went_backward(self) -> None:
+        """So the newest call was training."""
+        if self._mode == "perhaps":
+            self._calls -= 1
+            del self._losses[self._before_call :]
+        self.end()
+
+    def end(self) -> None:
+        """Training goes on, or nothing more comes: an evaluation, if there was one, is over."""
+        losses, calls = self._losses, self._calls
+        self._losses, self._calls, self._before_call, self._mode = [], 0, 0, "none"
+        if losses and calls:
+            rows = sum(weight for _, weight in losses)
+            mean = sum(value * (weight / rows) for value, weight in losses)
+            terms = max(1, round(len(losses) / calls))  # the losses of one call are summed
+            self._observer.flush()
+            self._observer.rows.take_now(self._observer.step, {"val/loss": mean * terms}, validation=True)
+
+    def _wrap(self, original: Function) -> Function:
+        observer, validation = self._observer, self
+
+        @functools.wraps(original)
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            quick = is_compiling() or observer.thread != this_thread() or observer.quick
+            if quick or validation._mode == "none" or validation._depth or not observer.here():
+                return original(*args, **kwargs)
+            validation._depth += 1
+            try:
+                value = original(*args, **kwargs)
+            finally:
+                validation._depth -= 1
+            observer.guarded("validation loss", validation._add, value, args, kwargs)
+            return value
+
+        # torch.jit.script takes what a function marked so was made from (written so because Python mangles the names)
+        vars(loss).update({"__original_fn": original, "__script_if_tracing_wrapper": True})
+        return loss
+
+    def _add(self, value: Any, args: Any, kwargs: Any) -> None:
+        if not isinstance(value, torch.Tensor) or (value.requires_grad and self._mode == "certain"):
+            return
+        if self._loaders.gave_training_data:  # an evaluation on what is trained on is no validation
+            return
+        rows = args[0] if args else kwargs.get("input")
+        is_mean = (
+            kwargs.get("reduction", "mean") != "sum" and isinstance(rows, torch.Tensor) and rows.ndim > 0
+        )
+        weight = rows.shape[0] if is_mean else 1
+        self._losses.append((host_value(value.detach().mean()), max(1, weight)))
