@@ -23,6 +23,10 @@ class StopTraining(BaseException):
         self.checkpoint = checkpoint
 
 
+MOST_SWALLOWED = 3
+"""Times that a training may swallow its stop, with a bare `except:` around its step, before it is ended at once."""
+
+
 class Gate:
     """What the training passes before each update. Passing an open gate costs one attribute."""
 
@@ -32,6 +36,7 @@ class Gate:
         applied: Callable[[CommandApplied], None],
         save: Callable[[int], str],
         last_step: int | None = None,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         """Makes an open gate.
 
@@ -40,11 +45,15 @@ class Gate:
             applied: told each command that took effect.
             save: saves a checkpoint of the given step in the training thread and returns its path.
             last_step: the training is stopped when so many steps are complete.
+            give_up: called when the training has swallowed its stop again and again.
         """
         self._changed = changed
         self._applied = applied
         self._save = save
         self._last_step = last_step
+        self._give_up = give_up
+        self._stop: StopTraining | None = None
+        self._swallowed = 0
         self._submitted: deque[tuple[Command, str, Future[Outcome]]] = deque()
         self._arrived = threading.Condition()
         self._end: State | None = None
@@ -87,8 +96,11 @@ class Gate:
         self._step = step
         if not self._attention:
             return
+        if self._stop is not None:
+            self._stop_again(self._stop)
         if self._last_step is not None and step >= self._last_step:
-            raise StopTraining(f"max-steps {self._last_step} reached", checkpoint=False)
+            self._stop = StopTraining(f"max-steps {self._last_step} reached", checkpoint=False)
+            raise self._stop
         self._spend_allowance(step)
         self._apply_submitted(step)
         while self._paused and self._allowance == 0:
@@ -97,6 +109,17 @@ class Gate:
             self._apply_submitted(step)
         with self._arrived:
             self._attention = bool(self._submitted) or self._paused or self._last_step is not None
+
+    def pause_here(self, step: int, by: str) -> None:
+        """Holds the training where it is now, until it is told to go on. Raises StopTraining, as above."""
+        self.submit(Pause(), by)
+        self.pass_through(step)
+
+    def _stop_again(self, stop: StopTraining) -> None:
+        self._swallowed += 1
+        if self._swallowed >= MOST_SWALLOWED:
+            self._give_up()
+        raise stop
 
     def _spend_allowance(self, step: int) -> None:
         if self._paused and self._allowance > 0:
@@ -115,7 +138,8 @@ class Gate:
                 continue
             future.set_result(Outcome(ok=True, step=step, state=self._state(), message=message))
             if self._stopping:
-                raise StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
+                self._stop = StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
+                raise self._stop
 
     def _apply(self, command: Command, by: str, step: int) -> str:
         old = self._state()

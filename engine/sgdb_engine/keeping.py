@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from sgdb_engine.config.records import TrainSection
 from sgdb_engine.errors import DataError
-from sgdb_engine.events import Noted
 from sgdb_engine.session import Engine
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class Keeping:
         return True
 
     def _note(self, text: str) -> None:
-        self._engine.recorder.event(Noted(step=self._engine.step, text=text))
+        self._engine.note(text)
 
 
 def _require_validation(train: TrainSection, workload: "Workload") -> None:

@@ -1,6 +1,7 @@
-"""One run: a training in a thread of its own, observed, recorded and under control."""
+"""One run: a training, in a thread of its own or in the one that calls, observed, recorded and under control."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from sgdb_engine.events import (
     EpochEnded,
     Finding,
     FindingChanged,
+    Noted,
     RunDescribed,
     State,
     StateChanged,
@@ -32,9 +34,7 @@ from sgdb_engine.recording.writer import Recorder
 
 if TYPE_CHECKING:
     from sgdb_engine.observe.observer import Observer
-
-Training = Callable[["Engine"], None]
-"""What is run in the training thread: builds its workload, describes it, and trains under `engine.observing()`."""
+    from sgdb_engine.observe.told import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,12 @@ class End:
     message: str = ""
 
 
+Training = Callable[["Engine"], End | None]
+"""What is run: builds its workload, describes it, and trains under `engine.observing()`. None: it is finished."""
+
+
 class Engine:
-    """Runs one training in a background thread of this process.
+    """Runs one training in this process: in a background thread, or in the thread that calls.
 
     Needs no second process and no terminal: make it, `start()` it, `wait()` for it.
     """
@@ -59,7 +63,7 @@ class Engine:
 
         Args:
             folder: the run folder; exists, and is this run's own.
-            training: is called in the training thread with this engine.
+            training: is called in the training thread with this engine; what it raises is told as its failure.
             budget: share of the step time that per-tensor statistics may cost, 0..1.
             max_steps: stop in good order when so many optimizer steps are complete.
 
@@ -69,7 +73,11 @@ class Engine:
         self.folder = folder
         self._lease = acquire_lease(folder)
         self.recorder = Recorder(folder)
-        self.gate = Gate(self._state_changed, self.recorder.event, self._save, max_steps)
+        self.gate = Gate(
+            self._state_changed, self.recorder.event, self._save, max_steps, lambda: self.give_up()
+        )
+        self.give_up: Callable[[], None] = lambda: None
+        """Ends the process when the training has swallowed its stop; set by whoever serves the engine."""
         self.described: RunDescribed | None = None
         self.checks: list[CheckStage] = []
         self.findings: list[Finding] = []
@@ -77,6 +85,8 @@ class Engine:
         """The newest value of each metric."""
         self.epoch = 0
         """Completed epochs."""
+        self.notes: list[str] = []
+        """What a user should know, told on the way."""
         self.end: End | None = None
         self.doing = "importing torch"
         """What a run that is starting is busy with."""
@@ -87,6 +97,8 @@ class Engine:
         self._state: State = "starting"
         self._saved_state: Callable[[], Mapping[str, Any]] | None = None
         self._keep = 3
+        self._ended = threading.Event()
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="sgdb-training", daemon=True)
         self._thread_state: Any = None
 
@@ -100,10 +112,15 @@ class Engine:
             self._thread_state = torch_state.capture()
         self._thread.start()
 
+    def run(self) -> End:
+        """Runs the training in the calling thread, to its end."""
+        self._run()
+        assert self.end is not None
+        return self.end
+
     def wait(self, timeout_s: float | None = None) -> End | None:
         """Waits for the end; None where it is not reached in time."""
-        self._thread.join(timeout_s)
-        return self.end if not self._thread.is_alive() else None
+        return self.end if self._ended.wait(timeout_s) else None
 
     def submit(self, command: Command, by: str = "python") -> "Future[Outcome]":
         """Hands a command to the gate; the future is done when it has taken effect."""
@@ -151,19 +168,32 @@ class Engine:
     # -- from the training ------------------------------------------------------------------------------
 
     @contextmanager
-    def observing(self) -> Iterator["Observer"]:
-        """Observes what the calling thread trains; the gate is passed at each safe point."""
+    def observing(self, told: "Told | None" = None, **options: Any) -> Iterator["Observer"]:
+        """Observes what the calling thread trains; the gate is passed at each safe point.
+
+        Args:
+            told: who is told what else is seen; findings and notes are recorded where it is left out.
+            options: as for `observe`.
+        """
         from sgdb_engine.observe.hooks import observe
         from sgdb_engine.observe.told import Told
 
-        told = Told(found=self.found)
         with observe(
-            self.recorder, budget=self._budget, safe_point=self.gate.pass_through, told=told
+            self.recorder,
+            budget=self._budget,
+            safe_point=self.gate.pass_through,
+            told=told or Told(found=self.found, noted=self.note),
+            **options,
         ) as observer:
             self._observer = observer
-            self.doing = ""
-            self._state_changed("running", observer.step, "")
+            self.begin("")
             yield observer
+
+    def begin(self, doing: str) -> None:
+        """The training, or the user's code around it, is under way; `doing` says with what until there are steps."""
+        self.doing = doing
+        if self._state == "starting":
+            self._state_changed("running", self.step, "")
 
     def describe(self, description: RunDescribed) -> None:
         """Tells what is being trained."""
@@ -194,6 +224,11 @@ class Engine:
         self.checks.append(stage)
         self.recorder.event(stage)
 
+    def note(self, text: str) -> None:
+        """Records a line of sgdb's own."""
+        self.notes.append(text)
+        self.recorder.event(Noted(step=self.step, text=text))
+
     def found(self, finding: Finding) -> None:
         """Records a finding."""
         self.findings.append(finding)
@@ -206,12 +241,19 @@ class Engine:
         try:
             end = self._train()
         finally:
-            self.gate.close(end.state)
-            self._state_changed(end.state, self.step, end.message)
-            self.recorder.close()
-            with contextlib.suppress(SgdbError):  # a full disk; the run is free when this process has ended
-                self._lease.release()
-            self.end = end
+            self.close(end)
+
+    def close(self, end: End) -> None:
+        """The run has ended so: nothing more is recorded. Does nothing the second time, and in a forked child."""
+        if self.end is not None or os.getpid() != self._pid:
+            return
+        self.gate.close(end.state)
+        self._state_changed(end.state, self.step, end.message)
+        self.recorder.close()
+        with contextlib.suppress(SgdbError):  # a full disk; the run is free when this process has ended
+            self._lease.release()
+        self.end = end
+        self._ended.set()
 
     def _train(self) -> End:
         try:
@@ -219,17 +261,18 @@ class Engine:
                 from sgdb_engine import torch_state
 
                 torch_state.apply(self._thread_state)
-            self._training(self)
+            end = self._training(self)
         except StopTraining as stop:
-            return self._stopped(stop)
+            return self.stopped(stop)
         except SgdbError as error:
             return End("failed", 2, str(error))
         except BaseException as error:
             return self._failed(error)
         failed = any(check.status == "fail" for check in self.checks)
-        return End("finished", 1 if failed else 0)
+        return end or End("finished", 1 if failed else 0)
 
-    def _stopped(self, stop: StopTraining) -> End:
+    def stopped(self, stop: StopTraining) -> End:
+        """How a run ends that was stopped; with a checkpoint where one was asked for and can be made."""
         message = stop.reason
         if stop.checkpoint and self._saved_state is not None:
             try:
@@ -239,11 +282,17 @@ class Engine:
         return End("stopped", 0, message)
 
     def _failed(self, error: BaseException) -> End:
+        end = self.failed(error)
+        with contextlib.suppress(OSError, ValueError):  # a closed stderr
+            # the user's own traceback belongs on stderr
+            print("".join(traceback.format_exception(error)), file=sys.stderr, flush=True)  # noqa: T201
+        return end
+
+    def failed(self, error: BaseException) -> End:
+        """Records what the training code raised; how the run ends then."""
         text = "".join(traceback.format_exception(error))
         summary = "".join(traceback.format_exception_only(error)).strip()
         self.recorder.event(TrainingFailed(step=self.step, error=summary, traceback=text))
-        with contextlib.suppress(OSError, ValueError):  # a closed stderr
-            print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user's own traceback belongs on stderr)
         return End("failed", 1, summary)
 
     def save(self, place: str, keep: int) -> str:

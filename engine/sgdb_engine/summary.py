@@ -60,7 +60,7 @@ def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
             for c in engine.checks
         ],
         findings=root_cause_first(engine.findings),
-        notes=engine.described.notes if engine.described else (),
+        notes=(*(engine.described.notes if engine.described else ()), *engine.notes),
         message=end.message,
     )
 

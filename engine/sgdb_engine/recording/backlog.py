@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sgdb_engine.recording.event_log import EventWriter
-from sgdb_engine.recording.payloads import GAP, REWIND, Gap, encode_json
+from sgdb_engine.recording.json_records import GAP, REWIND, Gap, encode_json
 from sgdb_engine.recording.segments import Record, SegmentWriter
 from sgdb_engine.text import clean
 

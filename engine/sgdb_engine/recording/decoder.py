@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from sgdb_engine.recording.frames import Frame
-from sgdb_engine.recording.payloads import (
+from sgdb_engine.recording.json_records import (
     GAP,
     MAX_COLUMNS,
     REWIND,
@@ -13,13 +13,15 @@ from sgdb_engine.recording.payloads import (
     TENSORS,
     Gap,
     Rewind,
-    ScalarRows,
     SchemaKind,
-    TensorRow,
     decode_gap,
     decode_rewind,
-    decode_scalars,
     decode_schema,
+)
+from sgdb_engine.recording.payloads import (
+    ScalarRows,
+    TensorRow,
+    decode_scalars,
     decode_tensors,
     scalars_head,
     schema_id_of,

@@ -6,21 +6,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sgdb_engine.recording.frames import MAX_PAYLOAD
-from sgdb_engine.recording.payloads import (
+from sgdb_engine.recording.json_records import (
     REWIND,
     SCALARS,
     TENSORS,
-    Float32Array,
     Rewind,
-    ScalarRows,
     Schema,
     SchemaKind,
-    TensorRow,
     encode_json,
-    encode_scalars,
-    encode_tensors,
     make_schema,
 )
+from sgdb_engine.recording.payloads import Float32Array, ScalarRows, TensorRow, encode_scalars, encode_tensors
 from sgdb_engine.recording.segments import Record
 from sgdb_engine.text import clean
 

@@ -8,12 +8,12 @@ from sgdb_engine.events import EpochEnded
 from sgdb_engine.recording.buckets import BYTES_PER_BUCKET, MAX_BUCKETS, MAX_STEP, Buckets
 from sgdb_engine.recording.buckets import Bins as Bins
 from sgdb_engine.recording.clock import StepClock
+from sgdb_engine.recording.json_records import Gap
 from sgdb_engine.recording.payloads import (
     HISTOGRAM_BINS,
     HISTOGRAM_STATS,
     Float32Array,
     FloatArray,
-    Gap,
     ScalarRows,
     TensorRow,
 )

@@ -1,22 +1,11 @@
-"""What stands in a record: schemas, rows of scalars, rows of tensor statistics, gaps, rewinds."""
+"""Records that are numbers: rows of scalars, and rows of tensor statistics."""
 
-import hashlib
 import struct
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-
-SCHEMA = 1
-SCALARS = 2
-TENSORS = 3
-GAP = 4
-REWIND = 5
-
-MAX_COLUMNS = 2**18
-"""More columns in a schema are taken for damage or malice."""
 
 HISTOGRAM_BINS = 24
 HISTOGRAM_STATS = tuple(f"hist_{i:02d}" for i in range(HISTOGRAM_BINS))
@@ -26,33 +15,8 @@ They make rows of their own."""
 FloatArray = npt.NDArray[np.float64]
 StepArray = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
-SchemaKind = Literal["scalars", "tensors"]
-
-_T = TypeVar("_T")
 _SCALARS_HEAD = struct.Struct("<QI")
 _TENSORS_HEAD = struct.Struct("<Qqdd")
-
-
-class Schema(msgspec.Struct, frozen=True):
-    """The column names of the rows that carry its id; a digest of the names, so that no two are mixed up."""
-
-    id: int
-    kind: SchemaKind
-    columns: tuple[str, ...]
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Rows of these steps (inclusive) were not written."""
-
-    first_step: int
-    last_step: int
-    reason: str
-
-
-class Rewind(msgspec.Struct, frozen=True):
-    """The training went back: rows written before this record for later steps no longer count."""
-
-    step: int
 
 
 class ScalarRows(NamedTuple):
@@ -80,18 +44,6 @@ class TensorRow(NamedTuple):
     """float32 (len(columns),)"""
 
 
-def make_schema(kind: SchemaKind, columns: tuple[str, ...]) -> Schema:
-    """The schema of these columns."""
-    digest = hashlib.blake2b(msgspec.json.encode((kind, columns)), digest_size=8).digest()
-    # msgspec reads integers up to 2**63 from JSON as such; one bit less keeps every reader out of trouble.
-    return Schema(int.from_bytes(digest, "little") >> 1, kind, columns)
-
-
-def encode_json(record: Schema | Gap | Rewind) -> bytes:
-    """The payload of a schema, a gap or a rewind."""
-    return msgspec.json.encode(record)
-
-
 def encode_scalars(schema_id: int, rows: ScalarRows) -> bytes:
     """schema id u64 | n u32 | steps i64[n] | wall f64[n] | monotonic f64[n] | values f64[n, columns]."""
     arrays = (rows.steps.astype("<i8"), *(a.astype("<f8") for a in (rows.wall, rows.monotonic, rows.values)))
@@ -102,24 +54,6 @@ def encode_tensors(schema_id: int, row: TensorRow) -> bytes:
     """schema id u64 | step i64 | wall f64 | monotonic f64 | values f32[columns]."""
     head = _TENSORS_HEAD.pack(schema_id, row.step, row.wall, row.monotonic)
     return head + row.values.astype("<f4").tobytes()
-
-
-def decode_schema(payload: bytes) -> Schema | None:
-    """The schema, or None if it is not one or its id is not that of its columns."""
-    schema = _decode_json(payload, Schema)
-    if schema is None or len(schema.columns) > MAX_COLUMNS:
-        return None
-    return schema if make_schema(schema.kind, schema.columns) == schema else None
-
-
-def decode_gap(payload: bytes) -> Gap | None:
-    """The gap, or None if it is not one."""
-    return _decode_json(payload, Gap)
-
-
-def decode_rewind(payload: bytes) -> Rewind | None:
-    """The rewind, or None if it is not one."""
-    return _decode_json(payload, Rewind)
 
 
 def schema_id_of(payload: bytes) -> int:
@@ -163,10 +97,3 @@ def concatenate(rows: list[ScalarRows]) -> ScalarRows:
         return rows[0]
     _, steps, wall, monotonic, values = zip(*rows, strict=True)
     return ScalarRows(rows[0].columns, *map(np.concatenate, (steps, wall, monotonic, values)))
-
-
-def _decode_json(payload: bytes, record_type: type[_T]) -> _T | None:
-    try:
-        return msgspec.json.decode(payload, type=record_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

@@ -9,16 +9,9 @@ import numpy as np
 from sgdb_engine.events import AnyEvent
 from sgdb_engine.recording.decoder import Decoded
 from sgdb_engine.recording.event_log import EventReader
+from sgdb_engine.recording.json_records import Gap, Rewind
 from sgdb_engine.recording.log_reader import LogReader
-from sgdb_engine.recording.payloads import (
-    FloatArray,
-    Gap,
-    Rewind,
-    ScalarRows,
-    StepArray,
-    TensorRow,
-    concatenate,
-)
+from sgdb_engine.recording.payloads import FloatArray, ScalarRows, StepArray, TensorRow, concatenate
 
 _MAX_BYTES_PER_POLL = 2**20
 _MAX_BYTES_PER_READ = 8 * 2**20

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sgdb_engine.recording.files import AppendFile, open_regular
 from sgdb_engine.recording.frames import MAX_FRAME, encode_frame, scan
-from sgdb_engine.recording.payloads import SCHEMA, Schema, encode_json
+from sgdb_engine.recording.json_records import SCHEMA, Schema, encode_json
 
 SEGMENT_BYTES = 64 * 2**20
 _PREFIX = "metrics-"

@@ -7,17 +7,20 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from sgdb_engine.events import AnyEvent
 from sgdb_engine.recording.backlog import Backlog
-from sgdb_engine.recording.encoder import Encoder, Queued, QueuedBlock, QueuedScalars, QueuedTensors
 from sgdb_engine.recording.event_log import encode_event
-from sgdb_engine.recording.payloads import Float32Array, Rewind
-from sgdb_engine.recording.segments import SEGMENT_BYTES
+from sgdb_engine.recording.json_records import Rewind
+from sgdb_engine.recording.segments import SEGMENT_BYTES, Record
 from sgdb_engine.text import clean
+
+if TYPE_CHECKING:
+    from sgdb_engine.recording.encoder import Encoder, Queued, QueuedBlock, QueuedScalars, QueuedTensors
+    from sgdb_engine.recording.payloads import Float32Array
 
 _PERIOD_S = 0.05
 _SYNC_EVERY_S = 1.0
@@ -38,7 +41,7 @@ class Recorder:
     ) -> None:
         self._queue: deque[Queued | _QueuedEvent | threading.Event] = deque(maxlen=_QUEUE_LENGTH)
         self._backlog = Backlog(folder, segment_bytes, backlog_bytes)
-        self._encoder = Encoder()
+        self._encoder: Encoder | None = None  # it needs numpy, which the user's code may want to set up first
         self._failure = ""
         self._tensor_bytes_appended = 0
         self._tensor_bytes_taken = 0
@@ -53,7 +56,7 @@ class Recorder:
     @property
     def problem(self) -> str:
         """What keeps records from the disk, in words; empty if nothing does."""
-        return self._backlog.problem or self._encoder.problem or self._failure
+        return self._backlog.problem or (self._encoder.problem if self._encoder else "") or self._failure
 
     def scalars(
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Sequence[float]
@@ -71,7 +74,7 @@ class Recorder:
         self._queue.append(("block", columns, rows, wall, monotonic))
 
     def tensors(
-        self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Float32Array
+        self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: "Float32Array"
     ) -> None:
         """Records one sampling, float32 (len(columns),), and takes it over; columns are "<stat>/<tensor>"."""
         if self._tensor_bytes_appended - self._tensor_bytes_taken < _TENSOR_BYTES_WAITING:
@@ -118,7 +121,7 @@ class Recorder:
     def _round(self, closing: bool) -> None:
         rows, lines, waiting = self._take()
         try:
-            self._backlog.add(self._encoder.encode(rows), lines)
+            self._backlog.add(self._encoded(rows), lines)
             self._backlog.write(at_once=closing or bool(waiting))
             if waiting or time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
                 self._backlog.sync()
@@ -127,7 +130,16 @@ class Recorder:
             for done in waiting:
                 done.set()
 
-    def _take(self) -> tuple[list[Queued], list[bytes], list[threading.Event]]:
+    def _encoded(self, rows: "list[Queued]") -> list[Record]:
+        if not rows:
+            return []
+        if self._encoder is None:
+            from sgdb_engine.recording.encoder import Encoder
+
+            self._encoder = Encoder()
+        return self._encoder.encode(rows)
+
+    def _take(self) -> tuple["list[Queued]", list[bytes], list[threading.Event]]:
         """What was queued until now: rows and rewinds, lines of events, who waits for a flush."""
         queue = self._queue
         overflowed = len(queue) == queue.maxlen
@@ -154,7 +166,7 @@ class Recorder:
             self._failure = f"an event could not be recorded: {clean(str(error))}"
             return []
 
-    def _note_steps(self, rows: list[Queued], overflowed: bool) -> None:
+    def _note_steps(self, rows: "list[Queued]", overflowed: bool) -> None:
         steps = [_first_step(row) for row in rows if not isinstance(row, Rewind)]
         if steps and overflowed:
             self._backlog.note_gap(
@@ -166,7 +178,7 @@ class Recorder:
         )
 
 
-def _first_step(row: QueuedScalars | QueuedTensors | QueuedBlock) -> int:
+def _first_step(row: "QueuedScalars | QueuedTensors | QueuedBlock") -> int:
     return int(row[2][0][0]) if row[0] == "block" else row[2]
 
 

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from sgdb_engine.events import EpochEnded
 from sgdb_engine.recording.buckets import Buckets
 from sgdb_engine.recording.history import Bins, History
-from sgdb_engine.recording.payloads import Gap, Rewind, ScalarRows, TensorRow
+from sgdb_engine.recording.json_records import Gap, Rewind
+from sgdb_engine.recording.payloads import ScalarRows, TensorRow
 from sgdb_engine.recording.reader import Batch
 
 NOTHING = Batch([], [], [], [], [], 0, True)
@@ -42,7 +44,7 @@ def twin_of(rows: Rows, width: int) -> Bins:
             (
                 content[0][0],
                 content[-1][0],
-                math.fsum(value / len(finite) for value in finite) if finite else math.nan,
+                float(sum(map(Fraction, finite)) / len(finite)) if finite else math.nan,
                 min(finite, default=math.nan),
                 max(finite, default=math.nan),
                 content[-1][1],

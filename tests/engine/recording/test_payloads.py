@@ -7,21 +7,23 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdb_engine.recording.payloads import (
+from sgdb_engine.recording.json_records import (
     Gap,
     Rewind,
+    decode_gap,
+    decode_rewind,
+    decode_schema,
+    encode_json,
+    make_schema,
+)
+from sgdb_engine.recording.payloads import (
     ScalarRows,
     TensorRow,
     concatenate,
-    decode_gap,
-    decode_rewind,
     decode_scalars,
-    decode_schema,
     decode_tensors,
-    encode_json,
     encode_scalars,
     encode_tensors,
-    make_schema,
     schema_id_of,
 )
 
