@@ -8,7 +8,10 @@ from types import FrameType
 def main() -> None:
     """Runs the command line. An interrupt ends it quietly, from its first import on."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        if (
+            signal.getsignal(number) is not signal.SIG_IGN
+        ):  # as a shell sets it for what it starts in the background
+            signal.signal(number, _leave)
     from sgdb.cli import commands
 
     try:

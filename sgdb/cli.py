@@ -18,7 +18,8 @@ class TargetCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_interspersed_args = False
         typed = self.make_parser(ctx).parse_args(args=list(args))[0]
-        ctx.allow_interspersed_args = str(typed.get("target", "")).endswith(".toml")
+        is_config = str(typed.get("target", "")).endswith(".toml") and not typed.get("module")
+        ctx.allow_interspersed_args = is_config
         return super().parse_args(ctx, args)
 
 
@@ -78,10 +79,12 @@ def commands() -> None:
 @commands.command(cls=TargetCommand)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("-m", "module", is_flag=True, help="TARGET is a module, run as by python -m.")
 @headless
 @settings
+@click.option("--device", help="Where a config trains: auto, cpu, cuda, cuda:1; a script has its own way.")
 @runs_dir
-@click.option("--name", help="Name of the run; that of the config where it is left out.")
+@click.option("--name", help="Name of the run; that of the target where it is left out.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop in good order after so many steps.")
 @json_file
 @look
@@ -89,8 +92,10 @@ def commands() -> None:
 def run(
     target: str,
     arguments: tuple[str, ...],
+    module: bool,
     headless: bool,
     overrides: tuple[str, ...],
+    device: str | None,
     runs_dir: Path,
     name: str | None,
     max_steps: int | None,
@@ -100,16 +105,20 @@ def run(
 ) -> None:
     """Train TARGET in the background and open the dashboard on it.
 
-    TARGET is a config (*.toml). Leaving the dashboard leaves the training running.
+    TARGET is a script, unmodified, with its own arguments behind it (train.py --lr 1e-3, or -m package.module); a
+    config (*.toml); or a function that returns a sgdb.Workload (package.module:function). Options of sgdb stand
+    before it. Leaving the dashboard leaves the training running.
     """
     from sgdb import starting
 
-    if name is not None:
-        overrides = (*overrides, f"run.name={name}")
+    if device is not None:
+        overrides = (*overrides, f"run.device={device}")
     wanted = starting.Wanted(
         target=target,
         arguments=arguments,
+        module=module,
         overrides=overrides,
+        name=name,
         runs_dir=runs_dir,
         max_steps=max_steps,
         summary_path=summary_path,

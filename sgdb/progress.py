@@ -20,9 +20,10 @@ LONGEST_PERIOD_S = 10.0
 class Progress:
     """Prints how an engine is getting on."""
 
-    def __init__(self, mode: str, place: str = "") -> None:
-        """`place` is said when the run has begun: where it is recorded."""
+    def __init__(self, mode: str, place: str = "", *, brief: bool = False) -> None:
+        """`place` is said when the run has begun: where it is recorded. `brief`: a script tells its progress itself."""
         self._place = place
+        self._brief = brief
         self._stream = sys.stderr  # the one of now: what is printed to a later one is kept as the training's
         self.refusal = ""
         """Why nothing could be run; empty where it could."""
@@ -32,18 +33,20 @@ class Progress:
         self._period_s = FIRST_PERIOD_S
         self._epoch = 0
         self._described = False
-        self._findings = 0
+        self._findings = self._notes = 0
 
     def told(self, engine: "Engine") -> None:
         """Prints a line if there is something to say."""
         if engine.end is not None and engine.end.exit_code == REFUSED:
             self.refusal = engine.end.message
             return
-        self._describe(engine)
+        if not self._brief:
+            self._describe(engine)
+        self._tell_notes(engine)
         self._tell_findings(engine)
         ended = engine.end is not None
         now = time.monotonic()
-        if engine.step and (now >= self._next or engine.epoch != self._epoch or ended):
+        if engine.step and not self._brief and (now >= self._next or engine.epoch != self._epoch or ended):
             self._next, self._epoch = now + self._period_s, engine.epoch
             self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
             self._say(_line(engine, self._rate(now, engine.step)))
@@ -77,6 +80,11 @@ class Progress:
         for note in described.notes:
             self._say(note)
 
+    def _tell_notes(self, engine: "Engine") -> None:
+        for note in engine.notes[self._notes :]:
+            self._say(note)
+        self._notes = len(engine.notes)
+
     def _tell_findings(self, engine: "Engine") -> None:
         for finding in engine.findings[self._findings :]:
             self._say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
@@ -87,7 +95,8 @@ class Progress:
             self._say(f"{stage.status}: {stage.name}: {stage.reason}")
         if self._mode == "run" or engine.state != "finished":
             end = engine.end
-            self._say(f"{engine.state}{f': {end.message}' if end and end.message else ''}")
+            steps = f" after {engine.step} steps" if self._brief else ""
+            self._say(f"{engine.state}{steps}{f': {end.message}' if end and end.message else ''}")
 
 
 def _line(engine: "Engine", rate: float | None) -> str:

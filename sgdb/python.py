@@ -4,8 +4,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgdb_engine.host import Host, engine_for
+from sgdb_engine.host import Host
 from sgdb_engine.launch import Order
+from sgdb_engine.orders import engine_for
 from sgdb_engine.recording.folder import create_run_folder
 from sgdb_engine.session import End, Engine
 from sgdb_engine.target import resolve
@@ -55,7 +56,7 @@ def open_config(
         RunFolderError: the run folder cannot be made.
     """
     target = resolve(str(config), (), overrides)
-    folder = create_run_folder(Path(runs_dir), target.config.run.name)
+    folder = create_run_folder(Path(runs_dir), target.name)
     target.describe_in(folder, "run")
     order = target.order(folder, "run", max_steps=max_steps, summary_path=None)
     engine = engine_for(order, HostedEngine)

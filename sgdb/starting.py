@@ -25,13 +25,14 @@ from sgdb_engine.events import CheckStage
 from sgdb_engine.launch import Order, start_engine
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording.output_log import TailReader
-from sgdb_engine.target import resolve
+from sgdb_engine.target import Target, resolve
 from sgdb_engine.text import clean
 
 if TYPE_CHECKING:
     from sgdb_tui.app import Outcome
 
 REFUSED = 2
+LOADING = "this loads PyTorch, the data and the model first"
 LEFT = 130
 """Exit codes: of what never began, and of a check that was left before its verdict."""
 
@@ -42,10 +43,18 @@ class Wanted:
 
     target: str
     arguments: tuple[str, ...] = ()
+    module: bool = False
+    """The target is the name of a module, as behind `python -m`."""
     overrides: tuple[str, ...] = ()
+    name: str | None = None
+    """Of the run."""
     runs_dir: Path = Path("runs")
     max_steps: int | None = None
     summary_path: Path | None = None
+
+    def resolved(self) -> Target:
+        """What it is. Raises TargetError or ConfigError where it cannot be run."""
+        return resolve(self.target, self.arguments, self.overrides, module=self.module, name=self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +83,32 @@ def has_terminal() -> bool:
 
 def run(wanted: Wanted, look: Look) -> int:
     """Trains a target; returns the exit code."""
-    target = resolve(wanted.target, wanted.arguments, wanted.overrides)
+    target = wanted.resolved()
     refuse_unwritable(wanted.summary_path)
-    folder = run_folder.create_run_folder(wanted.runs_dir, target.config.run.name)
+    folder = run_folder.create_run_folder(wanted.runs_dir, target.name)
     with removed_unless_begun(folder):
         target.describe_in(folder, "run")
         order = target.order(folder, "run", max_steps=wanted.max_steps, summary_path=wanted.summary_path)
         if look.screen:
             return _run_watched(folder, look, Launch(order))
         place = f"recording in {folder}; watch it with: {attach_command(folder)}"
-        code = _train_here(order, f"starting {clean(target.written)}", place)
+        if target.kind in ("script", "module"):  # it prints for itself
+            say(place)
+            code = _train_here(order, Progress("run", brief=True))
+        else:
+            say(f"starting {clean(target.written)}; {LOADING}")
+            code = _train_here(order, Progress("run", place))
     say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
     return code
 
 
 def check(wanted: Wanted, look: Look) -> int:
     """Checks a target in a folder that is gone afterwards; returns the exit code."""
-    target = resolve(wanted.target, wanted.arguments, wanted.overrides)
+    target = wanted.resolved()
+    if target.kind != "config":
+        raise SgdbError(
+            f"{clean(target.written)}: this version checks configs only; write one with `sgdb init`"
+        )
     refuse_unwritable(wanted.summary_path)
     with temporary_folder() as folder:
         keep_kernels_in(folder)
@@ -98,7 +116,8 @@ def check(wanted: Wanted, look: Look) -> int:
         order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
         if look.screen:
             return _check_watched(folder, look, Launch(order))
-        return _train_here(order, f"checking {clean(target.written)}")
+        say(f"checking {clean(target.written)}; {LOADING}")
+        return _train_here(order, Progress("check"))
 
 
 def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
@@ -166,11 +185,9 @@ def keep_kernels_in(folder: Path) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "kernels"))
 
 
-def _train_here(order: Order, doing: str, place: str = "") -> int:
+def _train_here(order: Order, progress: Progress) -> int:
     from sgdb_engine.host import run_order
 
-    progress = Progress(order.mode, place)
-    say(f"{doing}; this loads PyTorch, the data and the model first")
     with output_kept(Path(order.folder)) as log:
         code = run_order(order, progress.told, interrupted=progress.interrupted, output_log=log)
     if progress.refusal:

@@ -138,7 +138,9 @@ class Gate:
                 continue
             future.set_result(Outcome(ok=True, step=step, state=self._state(), message=message))
             if self._stopping:
-                self._stop = StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
+                self._stop = StopTraining(
+                    "asked", checkpoint=isinstance(command, Stop) and command.checkpoint
+                )
                 raise self._stop
 
     def _apply(self, command: Command, by: str, step: int) -> str:

@@ -14,24 +14,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
 
 import msgspec
 
-from sgdb_engine.config import parse_config
 from sgdb_engine.control import ControlServer, Stop, socket_path
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import Noted
 from sgdb_engine.hardware import HardwareSampler
 from sgdb_engine.launch import Order
+from sgdb_engine.orders import engine_for, is_script
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.output_log import OutputLog
-from sgdb_engine.session import End, Engine, Training
+from sgdb_engine.session import End, Engine
 from sgdb_engine.summary import summarise, write_summary
 
 STATUS_PERIOD_S = 1.0
 EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+GRACE_S = 8.0
+"""A script that was terminated and reaches no safe point for so long is ended; Slurm gives 30 s, docker 10."""
+LAST_WORDS_S = 5.0
 REFUSED = 2
 """Exit code of a run that never began: the command line, the config, the data or the model cannot be right."""
 METRICS_TOLD = ("train/", "val/")
@@ -64,6 +66,8 @@ class Host:
         self._hardware = HardwareSampler()
         self._signal: signal.Signals | None = None
         self._socket = ""
+        self._handlers: dict[signal.Signals, object] = {}
+        """Of a script, as long as it has not installed its own."""
         self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
 
     def serve(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
@@ -75,6 +79,23 @@ class Host:
         self._engine.start()
         return self.accompany(told)
 
+    def run_beside(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
+        """Runs the engine in the calling thread, the main one, and serves it from another; returns the exit code."""
+        self._engine.give_up = lambda: self._end_at_once(None)
+        self._engine.last_words = lambda: beside.join(LAST_WORDS_S)
+        code: list[int] = []
+        beside = threading.Thread(
+            target=lambda: code.append(self.accompany(told)), name="sgdb-host", daemon=True
+        )
+        beside.start()
+        end = self._engine.run()
+        if (
+            os.getpid() != self._engine.pid
+        ):  # a forked child of the script's, which has come to its end as well
+            return end.exit_code
+        beside.join()
+        return code[0]
+
     def accompany(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
         """Serves an engine that was started to its end; returns the exit code."""
         server = self._open_control()
@@ -84,6 +105,7 @@ class Host:
                 self._write_status()
                 self._sample_hardware()
                 self._trim_output()
+                self._note_handlers()
                 told(self._engine)
                 self._wait_for_end(STATUS_PERIOD_S)
         finally:
@@ -106,6 +128,25 @@ class Host:
         for ending in EXIT_CODE_OF_SIGNAL:
             signal.signal(ending, self._asked_to_end)
 
+    def handle_termination(self) -> None:
+        """For a script: a termination stops it in good order, if it can; an interrupt is its own, as without us."""
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, self._asked_to_terminate)
+        self._handlers = {number: signal.getsignal(number) for number in EXIT_CODE_OF_SIGNAL}
+
+    def _asked_to_terminate(self, number: int, frame: FrameType | None) -> None:
+        self._asked_to_end(number, frame)
+        grace = threading.Timer(GRACE_S, self._end_at_once, (signal.SIGTERM,))
+        grace.daemon = True
+        grace.start()
+
+    def _note_handlers(self) -> None:
+        for number, ours in list(self._handlers.items()):
+            if signal.getsignal(number) is not ours:
+                del self._handlers[number]
+                self._engine.note(f"The script handles {number.name} itself; sgdb leaves that to it")
+
     def _asked_to_end(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
             self._end_at_once(signal.Signals(number))
@@ -117,13 +158,19 @@ class Host:
         self._interrupted()
         self._engine.submit(Stop(checkpoint=True), by)
 
-    def _end_at_once(self, why: signal.Signals) -> None:
-        """Nothing is waited for, nothing more is saved; but nothing is left lying about either."""
-        code = EXIT_CODE_OF_SIGNAL[why]
+    def _end_at_once(self, why: signal.Signals | None) -> None:
+        """Nothing is waited for, nothing more is saved; but nothing is left lying about either.
+
+        `why`: the signal; None where the training swallows its stop.
+        """
+        code = EXIT_CODE_OF_SIGNAL[why] if why else 0
+        words = f"ended at once by {why.name}" if why else "ended at once: the script kept catching its stop"
         if self._order.disposable:
             discard(self._engine.folder)
         else:
-            self._write_status(End("stopped", code, f"ended at once by {why.name}"), code)
+            with contextlib.suppress(Exception):
+                self._engine.recorder.flush(1.0)
+            self._write_status(End("stopped", code, words), code)
         if self._socket:
             Path(self._socket).unlink(missing_ok=True)
         os._exit(code)
@@ -158,6 +205,8 @@ class Host:
         return server
 
     def _sample_hardware(self) -> None:
+        if is_script(self._order) and "torch" not in sys.modules:
+            return  # a row needs numpy, and a script that sets it up first must find it fresh
         sample = self._hardware.sample()
         self._engine.recorder.scalars(
             tuple(sample), self._engine.step, time.time(), time.monotonic(), tuple(sample.values())
@@ -204,41 +253,6 @@ class Host:
         return True
 
 
-AnEngine = TypeVar("AnEngine", bound=Engine)
-
-
-def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
-    """The engine that an order asks for.
-
-    Raises:
-        ConfigError: the config has mistakes.
-    """
-    config = parse_config(order.config_text, origin=order.target, overrides=order.overrides)
-    training: Training
-    if order.mode == "check":
-        from sgdb_engine.checks.overfit import check_of
-
-        training = check_of(config, Path(order.base))
-    else:
-        from sgdb_engine.training import training_of
-
-        training = training_of(config, Path(order.base))
-    training = _naming(order.target, training)
-    return kind(Path(order.folder), training, budget=config.observe.budget, max_steps=order.max_steps)
-
-
-def _naming(target: str, training: Training) -> Training:
-    """The same; a mistake that shows only now, in the data or the model, is told with the config it is in."""
-
-    def named(engine: Engine) -> None:
-        try:
-            training(engine)
-        except SgdbError as error:
-            raise SgdbError(f"{target}: {error}") from error
-
-    return named
-
-
 def run_order(
     order: Order,
     told: Callable[[Engine], None] = lambda engine: None,
@@ -247,9 +261,13 @@ def run_order(
     output_log: OutputLog | None = None,
 ) -> int:
     """Carries out an order in this process; returns the exit code. The arguments are those of a Host."""
-    host = Host(engine_for(order, Engine), order, interrupted=interrupted, output_log=output_log)
-    host.handle_signals()
-    return host.serve(told)
+    engine = engine_for(order, Engine)
+    host = Host(engine, order, interrupted=interrupted, output_log=output_log)
+    if not is_script(order):
+        host.handle_signals()
+        return host.serve(told)
+    host.handle_termination()
+    return host.run_beside(told)
 
 
 def discard(folder: Path) -> None:

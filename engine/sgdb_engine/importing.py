@@ -69,5 +69,7 @@ class _Finder:
             self.leave()
             self._then()
 
-        with contextlib.suppress(AttributeError):  # a loader that cannot be followed: the package is not noticed
+        with contextlib.suppress(
+            AttributeError
+        ):  # a loader that cannot be followed: the package is not noticed
             loader.exec_module = exec_module

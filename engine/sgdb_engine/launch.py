@@ -6,11 +6,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.folder import OUTPUT_LOG, RunStatus, write_status
+
+Kind = Literal["config", "script", "module", "factory"]
+"""What a target is: a run.toml, a Python file, what `python -m` runs, or a function that returns a Workload."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,17 +23,22 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     mode: str
     """run or check."""
+    kind: Kind = "config"
     target: str
     """As the user wrote it."""
-    config_text: str
+    arguments: tuple[str, ...] = ()
+    """Of a script."""
+    config_text: str = ""
     base: str
-    """The folder against which the config's paths and modules are resolved."""
+    """The folder against which paths and modules are resolved; that of a script is where it is started."""
     overrides: tuple[str, ...] = ()
     max_steps: int | None = None
     summary_path: str = ""
     """Where the summary goes besides the run folder."""
     disposable: bool = False
     """The run folder is temporary: it goes with the process that asked for it, however that one ends."""
+    detached: bool = False
+    """The engine has a process of its own, without a terminal."""
     asked_by: int = 0
     """Process id of the command that waits for a disposable run in another process; 0: the run is in that process."""
 
@@ -61,7 +70,9 @@ def start_engine(order: Order) -> "subprocess.Popen[bytes]":
         write_status(
             Path(order.folder), _starting(process.pid)
         )  # before the order: the engine writes its own then
-        process.stdin.write(msgspec.json.encode(msgspec.structs.replace(order, asked_by=os.getpid())))
+        process.stdin.write(
+            msgspec.json.encode(msgspec.structs.replace(order, asked_by=os.getpid(), detached=True))
+        )
         process.stdin.close()
     return process
 

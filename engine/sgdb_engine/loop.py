@@ -1,7 +1,7 @@
 """The training loop, prose from top to bottom."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -9,27 +9,38 @@ from typing import Any
 import torch
 
 from sgdb_engine.config.records import TrainSection
+from sgdb_engine.errors import DataError
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long a workload is trained, in the units of the loop."""
+    """How long a workload is trained, in the units of the loop; None for what is not known, or has no end."""
 
-    epochs: int
-    steps: int
-    steps_per_epoch: int
+    epochs: int | None
+    steps: int | None
+    steps_per_epoch: int | None
 
 
 def plan(workload: Workload, train: TrainSection) -> Plan:
-    """Epochs and optimizer steps that the config asks for; an epoch's last step may have fewer micro-batches."""
-    batches = len(workload.train)  # type: ignore[arg-type]  # the loaders of configs have a length
-    steps_per_epoch = max(1, -(-batches // train.accumulate))
+    """Epochs and optimizer steps that are asked for; an epoch's last step may have fewer micro-batches."""
+    batches = number_of_batches(workload)
+    steps_per_epoch = None if batches is None else max(1, -(-batches // train.accumulate))
     if train.steps is not None:
-        return Plan(-(-train.steps // steps_per_epoch), train.steps, steps_per_epoch)
-    epochs = train.epochs or 1
-    return Plan(epochs, epochs * steps_per_epoch, steps_per_epoch)
+        epochs = None if steps_per_epoch is None else -(-train.steps // steps_per_epoch)
+        return Plan(epochs, train.steps, steps_per_epoch)
+    if train.epochs is None or steps_per_epoch is None:
+        return Plan(train.epochs, None, steps_per_epoch)
+    return Plan(train.epochs, train.epochs * steps_per_epoch, steps_per_epoch)
+
+
+def number_of_batches(workload: Workload) -> int | None:
+    """In one pass; None where the batches do not tell, such as those of a stream."""
+    try:
+        return len(workload.train)  # type: ignore[arg-type]  # not all have a length
+    except TypeError:
+        return None
 
 
 def train_workload(
@@ -43,6 +54,9 @@ def train_workload(
 ) -> None:
     """Trains to the planned end, or until it is enough, validating after each epoch.
 
+    Raises:
+        DataError: an epoch had no batch.
+
     Args:
         workload: what is trained; its tensors are on their device.
         train: how long, in what precision, with what accumulation and clipping.
@@ -52,13 +66,18 @@ def train_workload(
         enough: told each epoch when it is over, validation and all; True ends the training.
     """
     planned = plan(workload, train)
-    for epoch in range(1, planned.epochs + 1):
+    for epoch in count_to(planned.epochs):
         workload.model.train()
         batches = iter(workload.train)
-        for _ in range(planned.steps_per_epoch):
+        for step in count_to(planned.steps_per_epoch):
             if observer.step == planned.steps:
                 break
-            update(workload, train, batches, observer)
+            micro_batches = list(itertools.islice(batches, train.accumulate))
+            if not micro_batches:
+                _refuse_empty(epoch, step)
+                epoch_ended(epoch)
+                break
+            update(workload, train, micro_batches, observer)
         else:
             epoch_ended(epoch)
         if workload.val is not None:
@@ -69,9 +88,23 @@ def train_workload(
             break
 
 
-def update(workload: Workload, train: TrainSection, batches: Any, observer: Observer) -> None:
+def count_to(last: int | None) -> Iterable[int]:
+    """1, 2, … up to `last`, or for ever."""
+    return itertools.count(1) if last is None else range(1, last + 1)
+
+
+def _refuse_empty(epoch: int, step: int) -> None:
+    if step == 1:
+        again = (
+            ""
+            if epoch == 1
+            else "; train must be something that can be gone through again, such as a DataLoader"
+        )
+        raise DataError(f"train gave no batch in epoch {epoch}{again}")
+
+
+def update(workload: Workload, train: TrainSection, micro_batches: list[Any], observer: Observer) -> None:
     """One optimizer step: the gradient of one batch, or the mean of as many micro-batches as are accumulated."""
-    micro_batches = list(itertools.islice(batches, train.accumulate))
     count = len(micro_batches)
     terms: dict[str, Any] = {}
     for batch in micro_batches:

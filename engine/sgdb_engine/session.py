@@ -71,6 +71,8 @@ class Engine:
             RunFolderError: another engine has this run.
         """
         self.folder = folder
+        self.pid = os.getpid()
+        """Of the process whose run this is; forked children are not part of it."""
         self._lease = acquire_lease(folder)
         self.recorder = Recorder(folder)
         self.gate = Gate(
@@ -78,6 +80,8 @@ class Engine:
         )
         self.give_up: Callable[[], None] = lambda: None
         """Ends the process when the training has swallowed its stop; set by whoever serves the engine."""
+        self.last_words: Callable[[], None] = lambda: None
+        """Waits until whoever serves the engine has written how it ended."""
         self.described: RunDescribed | None = None
         self.checks: list[CheckStage] = []
         self.findings: list[Finding] = []
@@ -98,7 +102,6 @@ class Engine:
         self._saved_state: Callable[[], Mapping[str, Any]] | None = None
         self._keep = 3
         self._ended = threading.Event()
-        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="sgdb-training", daemon=True)
         self._thread_state: Any = None
 
@@ -234,6 +237,18 @@ class Engine:
         self.findings.append(finding)
         self.recorder.event(FindingChanged(step=finding.step, finding=finding))
 
+    def pause_here(self, by: str) -> None:
+        """Holds the training where it is, in the middle of whatever it does; that is nobody's step time."""
+        if self._observer is not None:
+            self._observer.guard.hold(lambda step: self.gate.pause_here(step, by))
+        else:
+            self.gate.pause_here(self.step, by)
+
+    def leave(self, end: End) -> None:
+        """The process is about to end, without passing any `finally`."""
+        self.close(end)
+        self.last_words()
+
     # -- the thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -245,7 +260,7 @@ class Engine:
 
     def close(self, end: End) -> None:
         """The run has ended so: nothing more is recorded. Does nothing the second time, and in a forked child."""
-        if self.end is not None or os.getpid() != self._pid:
+        if self.end is not None or os.getpid() != self.pid:
             return
         self.gate.close(end.state)
         self._state_changed(end.state, self.step, end.message)

@@ -1,9 +1,12 @@
-"""What the training thread does for a config: build, describe, train; or build and try one batch."""
+"""What the training thread does for a config, or for a function that returns a Workload: build, describe, train."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sgdb_engine.config import RunConfig
+from sgdb_engine.config.records import TrainSection
 from sgdb_engine.events import RunDescribed, TensorShape
 from sgdb_engine.session import Engine, Training
 
@@ -26,19 +29,39 @@ def training_of(config: RunConfig, base: Path) -> Training:
         from sgdb_engine.workload import build
 
         engine.doing = "building the data and the model"
-        train(engine, config, build(config, base))
+        workload = build(config, base)
+        train(engine, config.train, workload, description_of(config, workload))
 
     return training
 
 
-def train(engine: Engine, config: RunConfig, workload: "Workload") -> None:
-    """Describes a workload and trains it, observed, with what belongs into its checkpoints said."""
+def training_of_factory(spec: str, base: Path) -> Training:
+    """The training of what a function of the user's returns.
+
+    Args:
+        spec: "package.module:function"; it is called as `function()`, or `function(seed=0)` where it takes one.
+        base: the folder from which the module is imported.
+    """
+
+    def training(engine: Engine) -> None:
+        from sgdb_engine.workload.importing import made_workload
+
+        engine.doing = f"calling {spec}"
+        workload = made_workload(spec, base)
+        section = TrainSection(epochs=workload.epochs)
+        train(engine, section, workload, description(workload, section))
+
+    return training
+
+
+def train(engine: Engine, section: TrainSection, workload: "Workload", described: RunDescribed) -> None:
+    """Tells what a workload is and trains it, observed, with what belongs into its checkpoints said."""
     from sgdb_engine.checkpoint import capture
     from sgdb_engine.keeping import Keeping
     from sgdb_engine.loop import train_workload
 
-    keeping = Keeping(engine, config.train, workload)
-    engine.describe(description_of(config, workload))
+    keeping = Keeping(engine, section, workload)
+    engine.describe(described)
     with engine.observing() as observer:
         order = order_of(workload)
 
@@ -54,12 +77,12 @@ def train(engine: Engine, config: RunConfig, workload: "Workload") -> None:
                 "gradients": gradients_of(workload.model),
                 **capture(workload.model, workload.optimizer, workload.schedule),
             },
-            keep=config.train.checkpoint.keep if config.train.checkpoint else 3,
+            keep=section.checkpoint.keep if section.checkpoint else 3,
         )
         try:
             train_workload(
                 workload,
-                config.train,
+                section,
                 observer,
                 epoch_ended=epoch_ended,
                 validated=keeping.validated,
@@ -87,29 +110,37 @@ def gradients_of(model: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
 def description_of(
     config: RunConfig, workload: "Workload", *, steps: int | None = None, notes: tuple[str, ...] = ()
 ) -> RunDescribed:
-    """What is trained, where, for how long: the config's plan, or `steps` steps at its full learning rate."""
+    """What a config trains, where, for how long: its plan, or `steps` steps at its full learning rate."""
     from sgdb_engine.loop import plan
     from sgdb_engine.workload import planned_lr
 
-    planned = plan(workload, config.train)
+    told = description(workload, config.train)
+    said = (f"precision {config.train.precision}", *notes)
+    if steps:
+        held = ((0, config.optimizer.lr), (steps, config.optimizer.lr))
+        return msgspec.structs.replace(
+            told, steps_planned=steps, epochs_planned=None, steps_per_epoch=None, planned_lr=held, notes=said
+        )
+    planned = plan(workload, config.train).steps or 0
+    rates = tuple(planned_lr(config.schedule, config.optimizer.lr, planned))
+    return msgspec.structs.replace(told, planned_lr=rates, notes=(*said, *_too_long(config, planned)))
+
+
+def description(workload: "Workload", section: TrainSection) -> RunDescribed:
+    """What is trained, where, for how long."""
+    from sgdb_engine.loop import plan
+
+    planned = plan(workload, section)
     parameters = list(workload.model.named_parameters())
     return RunDescribed(
         device=str(parameters[0][1].device),
-        steps_planned=steps or planned.steps,
-        epochs_planned=None if steps else planned.epochs,
-        steps_per_epoch=None if steps else planned.steps_per_epoch,
+        steps_planned=planned.steps,
+        epochs_planned=planned.epochs,
+        steps_per_epoch=planned.steps_per_epoch,
         parameters=sum(p.numel() for _, p in parameters if p.requires_grad),
         tensors=tuple(
             TensorShape(name, tuple(p.shape), str(p.dtype).removeprefix("torch."), p.requires_grad)
             for name, p in parameters
-        ),
-        planned_lr=((0, config.optimizer.lr), (steps, config.optimizer.lr))
-        if steps
-        else tuple(planned_lr(config.schedule, config.optimizer.lr, planned.steps)),
-        notes=(
-            f"precision {config.train.precision}",
-            *notes,
-            *([] if steps else _too_long(config, planned.steps)),
         ),
     )
 

@@ -69,7 +69,7 @@ def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_bits(tmp_path: Pa
     step = take_up(only_first, workload)
     workload.model.train()
     while step < last.step:
-        update(workload, config().train, iter(workload.train), NotObserved())  # type: ignore[arg-type]
+        update(workload, config().train, [next(iter(workload.train))], NotObserved())  # type: ignore[arg-type]
         step += 1
     expected = last.state["model"]
     assert last.step > saved.step

@@ -14,7 +14,9 @@ from sgdb_engine.importing import when_imported
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An importable package that is not imported yet."""
     (tmp_path / "fresh_package").mkdir()
-    (tmp_path / "fresh_package" / "__init__.py").write_text("whole = False\nfrom . import part\nwhole = True\n")
+    (tmp_path / "fresh_package" / "__init__.py").write_text(
+        "whole = False\nfrom . import part\nwhole = True\n"
+    )
     (tmp_path / "fresh_package" / "part.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "fresh_package"

@@ -50,6 +50,8 @@ class Validation:
         self._before_call = 0
         """How many of them are of calls before the newest one."""
         self._depth = 0
+        self._trains_on_sums = False
+        """The training loss is the sum over a batch, not its mean."""
 
     def install(self, patches: Patches) -> None:
         """Wraps the loss functions from now on."""
@@ -87,7 +89,10 @@ class Validation:
         @functools.wraps(original)
         def loss(*args: Any, **kwargs: Any) -> Any:
             quick = is_compiling() or observer.thread != this_thread() or observer.quick
-            if quick or validation._mode == "none" or validation._depth or not observer.here():
+            if quick or validation._depth or not observer.here():
+                return original(*args, **kwargs)
+            if validation._mode == "none":
+                validation._trains_on_sums = kwargs.get("reduction") == "sum"
                 return original(*args, **kwargs)
             validation._depth += 1
             try:
@@ -107,8 +112,8 @@ class Validation:
         if self._loaders.gave_training_data:  # an evaluation on what is trained on is no validation
             return
         rows = args[0] if args else kwargs.get("input")
-        is_mean = (
-            kwargs.get("reduction", "mean") != "sum" and isinstance(rows, torch.Tensor) and rows.ndim > 0
-        )
-        weight = rows.shape[0] if is_mean else 1
-        self._losses.append((host_value(value.detach().mean()), max(1, weight)))
+        number = rows.shape[0] if isinstance(rows, torch.Tensor) and rows.ndim > 0 else 1
+        loss, weight = host_value(value.detach().mean()), max(1, number)
+        if kwargs.get("reduction") == "sum":
+            loss, weight = (loss, 1) if self._trains_on_sums else (loss / weight, weight)
+        self._losses.append((loss, weight))

@@ -222,6 +222,7 @@ class Models:
     def _add(self, module: torch.nn.Module, caller: types.FrameType | None) -> None:
         while caller is not None and caller.f_globals.get("__name__", "").startswith("sgdb_engine."):
             caller = caller.f_back
+        self.observer.called_models.add(type(module).__name__)
         taken = [root.name for root in self.roots.values()]
         self.roots[id(module)] = Root(module, unique([*taken, variable_for(module, caller)])[-1])
         if type(module) not in self._watched_classes:

@@ -88,8 +88,10 @@ class Observer:
         self.ranges = CallRanges()
         self.has_clipped: Callable[[], None] = lambda: None
         """Told when gradients were clipped."""
-        self.updates = 0
-        """Of all optimizers, those that were begun."""
+        self.updates = self.backwards = 0
+        """Updates of all optimizers that were begun, and backward passes; quick steps are not counted."""
+        self.called_models: set[str] = set()
+        """Classes of the models that were called before the first step."""
         self.settled = False
         """The models of all optimizers are known, so that steps may be quick."""
         self._safe_point = safe_point
@@ -163,6 +165,7 @@ class Observer:
 
     def went_backward(self, losses: Any, seconds: float) -> None:
         """`backward` was called on these tensors. The loss of an update is the sum of all before it."""
+        self.backwards += 1
         self._times.went_backward(clock(), seconds)
         self.add_loss(losses)
 
@@ -303,8 +306,8 @@ class Observer:
             self._last_loss = self._loss  # of whoever steps next on the same gradients
             self._quick_steps.flush()
             self._end_step(now)
-            if self.trainees.news:
-                news, self.trainees.news = self.trainees.news, ""
+            news = self.trainees.news()
+            if news:
                 self.told.noted(news)
         else:
             self._others_wait = True

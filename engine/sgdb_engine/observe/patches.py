@@ -1,6 +1,7 @@
 """Replacing functions for a while: every replacement is undone, in reverse order."""
 
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ class Patches:
 def _replace(owner: Any, name: str, make: Callable[[Function], Function]) -> Callable[[], bool]:
     own = name in vars(owner)
     original = vars(owner)[name] if own else _inherited(owner, name)
-    replacement = make(original)
+    replacement = _unseen_by_warnings(make(original))
     setattr(owner, name, replacement)
 
     def restore() -> bool:
@@ -53,6 +54,17 @@ def _replace(owner: Any, name: str, make: Callable[[Function], Function]) -> Cal
         return True
 
     return restore
+
+
+def _unseen_by_warnings(function: Any) -> Any:
+    """The same function; Python's `warnings` pass over its frame when they look for the caller that is to blame.
+
+    They do so for the frames of importlib, which they know by the name of the file.
+    """
+    if isinstance(function, types.FunctionType):
+        code = function.__code__
+        function.__code__ = code.replace(co_filename=f"{code.co_filename} (as importlib/_bootstrap)")
+    return function
 
 
 def _inherited(owner: Any, name: str) -> Function:

@@ -126,8 +126,9 @@ class Trainees:
         self._names_of = names_of
         self.leader = Trainee(names_of)
         self.all = [self.leader]
-        self.news = ""
-        """What is to be told of a training that began after another one; whoever tells it empties this."""
+        self._began_after: int | None = None
+        """Steps before a training that began after another one, until that is told."""
+        self._led_before: Root | None = None
         self._lone_steps = 0
         """Of a leader that took over, since then and without the others."""
 
@@ -160,6 +161,7 @@ class Trainees:
         begins_anew = trainee.updates == 0 and len(self.all) == 2 and self.leader.updates >= ALONE_AT_FIRST
         if trainee.lone_updates < 2 and not begins_anew:
             return False
+        self._led_before = self.leader.root
         self.leader, self._lone_steps = trainee, 1
         return True
 
@@ -170,8 +172,18 @@ class Trainees:
                 other.root.trained = False
         self.all, self._lone_steps = [self.leader], 0
         self.leader.settled = False  # names and columns are looked up again
-        model = self.leader.root.name if self.leader.root is not None else "another model"
-        self.news = f"Another training begins after step {since}: {self.leader.kind} on {model}"
+        self._began_after = since
+
+    def news(self) -> str:
+        """What is to be told of a training that began after another one; once."""
+        if self._began_after is None or not self.leader.settled:
+            return ""
+        since, self._began_after = self._began_after, None
+        root = self.leader.root
+        if root is not None and root is self._led_before:
+            return f"From step {since + 1} on {self.leader.kind} trains {root.name}"
+        model = "another model" if root is None else root.name
+        return f"Another training begins after step {since}: {self.leader.kind} on {model}"
 
     def forget_the_ended(self, step: int) -> None:
         """Those whose optimizer is gone, if another one trains by now."""
@@ -181,7 +193,7 @@ class Trainees:
         led = self.leader
         self.all = living
         if led.ended:
-            self.leader = living[-1]
+            self._led_before, self.leader = led.root, living[-1]
             self._go_on_alone(step)
 
     def begin(self) -> None:

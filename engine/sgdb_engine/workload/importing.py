@@ -1,13 +1,16 @@
 """The user's own code: "module:name" → the object."""
 
 import importlib
+import inspect
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from sgdb_engine.config.wording import nearest
 from sgdb_engine.errors import TargetError
+from sgdb_engine.workload.workload import Workload
 
 
 def load_object(key: str, spec: str, folder: Path) -> Any:
@@ -46,6 +49,28 @@ def call(key: str, spec: str, function: Any, arguments: dict[str, Any]) -> Any:
         return function(**arguments)
     except (Exception, SystemExit) as error:
         raise TargetError(failure(key, spec, "raised", error)) from error
+
+
+def made_workload(spec: str, folder: Path) -> Workload:
+    """What the user's function returns, called with `seed=0` where it takes a seed. Raises TargetError."""
+    function = load_object("TARGET", spec, folder)
+    takes_seed = callable(function) and "seed" in _parameters_of(function)
+    made = call("TARGET", spec, function, {"seed": 0} if takes_seed else {})
+    if not isinstance(made, Workload):
+        raise TargetError(
+            f'TARGET = "{spec}": it returned {type(made).__name__}, not a sgdb.Workload '
+            "with model, optimizer, loss and train"
+        )
+    if not any(True for _ in made.model.parameters()):
+        raise TargetError(f'TARGET = "{spec}": its model has no parameters, so nothing can be trained')
+    return made
+
+
+def _parameters_of(function: Any) -> Collection[str]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return ()
 
 
 def failure(key: str, spec: str, what: str, error: BaseException) -> str:

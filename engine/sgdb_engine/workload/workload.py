@@ -27,9 +27,15 @@ class Workload:
     val: Iterable[Any] | None = None
     schedule: LRScheduler | None = None
     """Stepped once after each optimizer step."""
+    epochs: int | None = None
+    """Passes over the batches; None: until it is stopped. Of a config, the config says."""
     metrics: Mapping[str, Callable[[Any, Any], Tensor]] = field(default_factory=dict)
     """Name → metric(output, target), a mean over the batch."""
 
     def __post_init__(self) -> None:
         if (self.loss is None) == (self.step is None):
             raise TargetError("a Workload needs either loss= or step=, and not both")
+        if self.epochs is not None and self.epochs < 1:
+            raise TargetError(
+                f"a Workload's epochs = {self.epochs}: at least 1, or None to train until it is stopped"
+            )

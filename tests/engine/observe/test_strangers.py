@@ -166,6 +166,19 @@ def test_a_clip_function_that_was_imported_before_is_seen_all_the_same(recorded:
     assert recorded.rows[0]["grad_norm"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_warning_blames_the_line_of_the_user(recorded: Any, bench: Bench, heard: Heard) -> None:
+    with observe(recorded, told=heard.told), pytest.warns(UserWarning) as caught:
+        bench.step(2)
+        bench.model.eval()
+        with torch.no_grad():
+            F.mse_loss(bench.model(bench.x), torch.ones(5))
+        bench.model.train()
+        F.mse_loss(bench.model(bench.x), torch.ones(5)).backward()
+        torch.nn.utils.clip_grad_norm_((p for p in []), 1.0)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert len(caught) == 3
+
+
 @pytest.mark.filterwarnings("error")
 def test_clipping_nothing_warns_as_without_us(recorded: Any) -> None:
     with observe(recorded), pytest.warns(UserWarning, match="empty generator"):
@@ -262,7 +275,9 @@ def test_two_trainings_one_after_the_other_are_told_apart(recorded: Any, heard: 
     assert recorded.column("step") == list(range(1, 91))
     assert heard.described[0].parameters == 3 * 60 + 60 + 60 + 1
     assert heard.described[-1].parameters == 3 * 30 + 30 + 30 + 1
-    assert [note for note in heard.notes if "Another training begins" in note and "step 60" in note]
+    assert [
+        note.startswith("Another training begins after step 60: SGD on model") for note in heard.notes
+    ] == [True]
 
 
 def test_the_model_of_an_ended_training_is_not_kept_alive(recorded: Any) -> None:
@@ -840,3 +855,36 @@ def test_a_quick_training_has_every_step_too(recorded: Any, bench: Bench, heard:
     assert recorded.column("step") == list(range(1, 301))
     assert recorded.column("train/loss") == losses
     assert recorded.column("lr") == [0.1] * 300
+
+
+@pytest.mark.parametrize("trained", ["mean", "sum"])
+def test_a_validation_loss_that_is_summed_is_made_comparable_with_the_training_loss(
+    trained: str, recorded: Any, bench: Bench, heard: Heard
+) -> None:
+    x, y = torch.randn(6, 3), torch.randn(6, 1)
+    with observe(recorded, told=heard.told):
+        for _ in range(3):
+            bench.optimizer.zero_grad()
+            F.mse_loss(bench.model(bench.x), bench.y, reduction=trained).backward()
+            bench.optimizer.step()
+        bench.model.eval()
+        with torch.no_grad():
+            parts = [
+                F.mse_loss(bench.model(x[i]), y[i], reduction="sum").item()
+                for i in (slice(0, 4), slice(4, 6))
+            ]
+    expected = sum(parts) / (6 if trained == "mean" else 2)
+    assert heard.validated[0]["val/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_another_optimizer_on_the_same_model_goes_on_with_its_training(recorded: Any, heard: Heard) -> None:
+    with observe(recorded, told=heard.told) as observer:
+        model = Net()
+        for kind in (torch.optim.SGD, torch.optim.Adam):
+            optimizer = kind(model.parameters(), lr=0.01)  # type: ignore[operator]
+            for _ in range(60):
+                optimizer.zero_grad()
+                model(torch.randn(4, 3)).square().mean().backward()
+                optimizer.step()
+    assert observer.step == 120
+    assert heard.notes == ["From step 61 on Adam trains model"]

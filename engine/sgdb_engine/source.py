@@ -1,0 +1,32 @@
+"""A script's source → code, or in words why it is none."""
+
+import io
+import types
+from pathlib import Path
+
+from sgdb_engine.errors import TargetError
+from sgdb_engine.text import clean, clean_lines
+
+
+def compiled(path: Path) -> types.CodeType:
+    """The code of a script.
+
+    Raises:
+        TargetError: it cannot be read, or is not Python.
+    """
+    try:
+        with io.open_code(str(path.resolve())) as file:
+            source = file.read()
+        return compile(source, str(path.resolve()), "exec", dont_inherit=True)
+    except OSError as error:
+        raise TargetError(f"{clean(str(path))} cannot be read: {error.strerror or error}") from None
+    except SyntaxError as error:
+        place = f"{clean(str(path))}, line {error.lineno}: {error.msg}"
+        raise TargetError(f"{place}\n{_pointed_out(error)}".rstrip()) from None
+    except ValueError as error:  # null bytes
+        raise TargetError(f"{clean(str(path))} is not a Python script: {error}") from None
+
+
+def _pointed_out(error: SyntaxError) -> str:
+    line = clean_lines((error.text or "").rstrip("\n"))
+    return f"    {line}\n    {' ' * max(0, (error.offset or 1) - 1)}^" if line else ""
