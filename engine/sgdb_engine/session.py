@@ -102,7 +102,7 @@ class Engine:
         self._saved_state: Callable[[], Mapping[str, Any]] | None = None
         self._keep = 3
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sgdb-training", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="sgdb-training", daemon=True)
         self._thread_state: Any = None
 
     # -- from outside -----------------------------------------------------------------------------------
@@ -117,9 +117,12 @@ class Engine:
 
     def run(self) -> End:
         """Runs the training in the calling thread, to its end."""
-        self._run()
-        assert self.end is not None
-        return self.end
+        end = End("failed", 1)
+        try:
+            end = self._train()
+        finally:
+            self.close(end)
+        return end
 
     def wait(self, timeout_s: float | None = None) -> End | None:
         """Waits for the end; None where it is not reached in time."""
@@ -250,13 +253,6 @@ class Engine:
         self.last_words()
 
     # -- the thread -------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        end = End("failed", 1)
-        try:
-            end = self._train()
-        finally:
-            self.close(end)
 
     def close(self, end: End) -> None:
         """The run has ended so: nothing more is recorded. Does nothing the second time, and in a forked child."""

@@ -21,9 +21,10 @@ def compiled(path: Path) -> types.CodeType:
     except OSError as error:
         raise TargetError(f"{clean(str(path))} cannot be read: {error.strerror or error}") from None
     except SyntaxError as error:
-        place = f"{clean(str(path))}, line {error.lineno}: {error.msg}"
+        line = f", line {error.lineno}" if error.lineno else ""
+        place = f"{clean(str(path))}{line}: {error.msg}"
         raise TargetError(f"{place}\n{_pointed_out(error)}".rstrip()) from None
-    except ValueError as error:  # null bytes
+    except ValueError as error:  # null bytes, in Python before 3.11.4
         raise TargetError(f"{clean(str(path))} is not a Python script: {error}") from None
 
 

@@ -143,6 +143,10 @@ def _config(
 
 def _factory(written: str, arguments: Sequence[str], base: str, name: str | None) -> Target:
     module, _, function = written.partition(":")
+    if module.endswith(".py"):
+        raise TargetError(
+            f"{clean(written)}: write {clean(module[:-3].replace('/', '.'))}:{clean(function)}. {TARGETS}"
+        )
     if not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise TargetError(f'{clean(written)}: is not "package.module:function". {TARGETS}')
     if arguments:
@@ -163,7 +167,7 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 def _what_it_is(path: Path) -> str:
-    return "is a folder" if path.is_dir() and path.name else "there is no such file"
+    return "is a folder" if path.is_dir() else "there is no such file"
 
 
 def versions() -> dict[str, str]:

@@ -26,21 +26,21 @@ def assert_refused(sgdb: Sgdb, folder: Path, *arguments: str, command: str = "ru
     [
         ("nowhere.toml", "there is no such file"),
         ("rum.toml", "run.toml"),
-        ("train.py", "is a Python script; this version runs configs"),
+        ("syntax.py", "syntax.py, line 1: "),
         ("folder", "is a folder"),
-        (".", "is not a config"),
+        (".", "is a folder"),
         ("folder.toml", "cannot be read: Is a directory"),
-        ("package.module:function", "is not a config"),
-        ("", "is not a config"),
-        ("\x1b[31mred", "is not a config"),
+        ("package.module:", "is not \"package.module:function\""),
+        ("", "is a folder"),
+        ("\x1b[31mred", "there is no such file"),
     ],
 )
-def test_what_is_not_a_config_is_refused(
+def test_what_is_no_target_is_refused(
     sgdb: Sgdb, folder: Path, command: str, target: str, words: str
 ) -> None:
     for name in ("folder", "folder.toml"):
         (folder / name).mkdir()
-    (folder / "train.py").write_text("print('not to be run')")
+    (folder / "syntax.py").write_text("print('not to be run'")
     message = assert_refused(sgdb, folder, target, command=command)
     assert words in message
     assert "Traceback" not in message

@@ -11,7 +11,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from sgdb_engine.observe.models import Models
-from sgdb_engine.observe.observer import NOBODY, Observer, clock, is_compiling, this_thread
+from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.patches import Patches
 from sgdb_engine.observe.rows import learning_rates
 from sgdb_engine.observe.trainee import Trainee, parameters_of
@@ -52,7 +52,7 @@ class Updates:
             observer.phase = "optimizer"
             self._hold()
             return None
-        if observer.phase == "backward" and observer.thread != NOBODY:
+        if observer.phase == "backward" and (observer.thread == this_thread() or _is_of_autograd()):
             self.seen, self.within_backward = True, optimizer
             return None
         if observer.thread != this_thread() and not observer.claim():
@@ -149,6 +149,11 @@ def _was_skipped(optimizer: torch.optim.Optimizer) -> bool:
     """Fused optimizers leave out the update themselves; on a GPU one cannot know it without waiting."""
     found_inf = getattr(optimizer, "found_inf", None)
     return isinstance(found_inf, torch.Tensor) and found_inf.is_cpu and bool(found_inf.item())
+
+
+def _is_of_autograd() -> bool:
+    """Whether the calling thread is none of Python's: on a GPU the hooks of a backward run in such a one."""
+    return type(threading.current_thread()).__name__ == "_DummyThread"
 
 
 def _runs_under(frame: FrameType | None, outermost: FrameType) -> bool:
