@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgdb.python import open_config as open_config
+    from sgdb.watching import Watch as Watch
+    from sgdb.watching import finish as finish
+    from sgdb.watching import log as log
+    from sgdb.watching import watch as watch
     from sgdb_engine.config import RunConfig as RunConfig
     from sgdb_engine.config import load_config as load_config
     from sgdb_engine.errors import SgdbError as SgdbError
@@ -17,11 +21,18 @@ _HOMES = {
     "Engine": "sgdb_engine.session",
     "RunConfig": "sgdb_engine.config",
     "SgdbError": "sgdb_engine.errors",
+    "Watch": "sgdb.watching",
     "Workload": "sgdb_engine.workload",
+    "finish": "sgdb.watching",
     "load_config": "sgdb_engine.config",
+    "log": "sgdb.watching",
     "open_config": "sgdb.python",
+    "watch": "sgdb.watching",
 }
-__all__ = ["Engine", "RunConfig", "SgdbError", "Workload", "__version__", "load_config", "open_config"]
+__all__ = [
+    *("Engine", "RunConfig", "SgdbError", "Watch", "Workload", "__version__"),
+    *("finish", "load_config", "log", "open_config", "watch"),
+]
 
 
 def __getattr__(name: str) -> Any:

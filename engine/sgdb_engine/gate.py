@@ -63,6 +63,11 @@ class Gate:
         self._attention = last_step is not None
         self._step = 0
 
+    @property
+    def stopping(self) -> bool:
+        """A stop took effect, or is about to."""
+        return self._stop is not None
+
     def submit(self, command: Command, by: str) -> "Future[Outcome]":
         """Queues a command; the future is done when it has taken effect. It cannot be cancelled."""
         future: Future[Outcome] = Future()

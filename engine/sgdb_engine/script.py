@@ -102,7 +102,7 @@ def _found_module(name: str) -> tuple[importlib.machinery.ModuleSpec, types.Code
 
 def _run(engine: Engine, script: Callable[[], None], detached: bool) -> End:
     with contextlib.ExitStack() as stack:
-        stranger = Stranger(engine, stack)
+        stranger = Stranger(engine, stack, any_thread=True)
         stack.enter_context(when_imported("torch", stranger.observe))
         stack.enter_context(exits_noticed(engine))
         if detached:

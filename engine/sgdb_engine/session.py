@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgdb_engine.best import Best
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Resume, Step, Stop
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import (
@@ -44,6 +45,15 @@ class End:
     state: State
     exit_code: int
     message: str = ""
+
+
+_observing: "list[Engine]" = []
+"""Those that observe in this process, the newest last."""
+
+
+def observing_engine() -> "Engine | None":
+    """The engine whose training the caller's code is part of; None where there is none."""
+    return next((engine for engine in reversed(_observing) if engine.pid == os.getpid()), None)
 
 
 Training = Callable[["Engine"], End | None]
@@ -101,6 +111,7 @@ class Engine:
         self._state: State = "starting"
         self._saved_state: Callable[[], Mapping[str, Any]] | None = None
         self._keep = 3
+        self._best = Best("val/loss")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self.run, name="sgdb-training", daemon=True)
         self._thread_state: Any = None
@@ -192,8 +203,37 @@ class Engine:
             **options,
         ) as observer:
             self._observer = observer
+            _observing.append(self)
             self.begin("")
-            yield observer
+            try:
+                yield observer
+            finally:
+                _observing.remove(self)
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Values of the user's own, by column name, wherever in its loop the training is; never raises.
+
+        What starts with `val/` counts as a validation: it is the user's own, and sgdb looks for none any more.
+        """
+        observer = self._observer
+        if observer is None or self.end is not None or os.getpid() != self.pid:
+            return
+        observer.log_anywhere(values)
+        validation = {name: value for name, value in values.items() if name.startswith("val/")}
+        if validation:
+            observer.looks_for_validation = False
+            observer.guarded("log", self._log_validation, validation)
+
+    def _log_validation(self, values: Mapping[str, Any]) -> None:
+        from sgdb_engine.observe.readback import host_value
+
+        numbers = {name: host_value(value) for name, value in values.items()}
+        self.validation_seen({name: value for name, value in numbers.items() if isinstance(value, float)})
+
+    def expect(self, models: Sequence[Any], optimizers: Sequence[Any]) -> None:
+        """The user names the models that are trained, and their optimizers."""
+        if self._observer is not None:
+            self._observer.guarded("names", self._observer.expect, models, optimizers)
 
     def begin(self, doing: str) -> None:
         """The training, or the user's code around it, is under way; `doing` says with what until there are steps."""
@@ -215,6 +255,10 @@ class Engine:
         """Records a completed epoch."""
         self.epoch = epoch
         self.recorder.event(EpochEnded(step=self.step, epoch=epoch))
+
+    def validation_seen(self, metrics: dict[str, float]) -> None:
+        """Records what looked like a validation pass of the user's code."""
+        self.validated(metrics, best=self._best.improved(metrics, self.epoch, self.step))
 
     def validated(self, metrics: dict[str, float], *, best: bool = False) -> None:
         """Records a validation pass."""

@@ -5,7 +5,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from sgdb_engine.events import ProbeFailed
-from sgdb_engine.keeping import Best
 from sgdb_engine.session import Engine
 
 if TYPE_CHECKING:
@@ -17,12 +16,12 @@ HOW_TO_WATCH = "If another process trains, call sgdb.watch(model, optimizer) in 
 class Stranger:
     """Watches on behalf of an engine whatever trains in this process."""
 
-    def __init__(self, engine: Engine, stack: contextlib.ExitStack) -> None:
-        """The observation ends with the stack."""
+    def __init__(self, engine: Engine, stack: contextlib.ExitStack, *, any_thread: bool) -> None:
+        """The observation ends with the stack. `any_thread`: which one trains will be seen."""
+        self._any_thread = any_thread
         self._engine = engine
         self._stack = stack
         self._observer: Observer | None = None
-        self._best = Best("val/loss")
 
     def observe(self) -> None:
         """From now on; called within the script's import of torch, into which nothing must be raised."""
@@ -35,17 +34,13 @@ class Stranger:
                 noted=engine.note,
                 described=engine.describe,
                 epoch_ended=engine.epoch_ended,
-                validated=self._validated,
+                validated=engine.validation_seen,
             )
-            self._observer = self._stack.enter_context(engine.observing(told, any_thread=True))
+            self._observer = self._stack.enter_context(engine.observing(told, any_thread=self._any_thread))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             self._engine.recorder.event(ProbeFailed(probe="observation", error=text))
             self._engine.note(f"sgdb could not observe this training: {text}. It runs as without sgdb")
-
-    def _validated(self, metrics: dict[str, float]) -> None:
-        engine = self._engine
-        engine.validated(metrics, best=self._best.improved(metrics, engine.epoch, engine.step))
 
     def say_what_was_not_seen(self) -> None:
         """No training was seen at all: what was seen instead, and what to do."""

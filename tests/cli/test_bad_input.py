@@ -30,7 +30,7 @@ def assert_refused(sgdb: Sgdb, folder: Path, *arguments: str, command: str = "ru
         ("folder", "is a folder"),
         (".", "is a folder"),
         ("folder.toml", "cannot be read: Is a directory"),
-        ("package.module:", "is not \"package.module:function\""),
+        ("package.module:", 'is not "package.module:function"'),
         ("", "is a folder"),
         ("\x1b[31mred", "there is no such file"),
     ],

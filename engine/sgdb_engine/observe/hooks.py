@@ -28,7 +28,6 @@ def observe(
     safe_point: Callable[[int], None] = lambda step: None,
     told: Told = Told(),  # noqa: B008  (frozen)
     any_thread: bool = False,
-    model: torch.nn.Module | None = None,
 ) -> Iterator[Observer]:
     """Observes all training that the calling thread does until the block is left.
 
@@ -39,7 +38,6 @@ def observe(
             what is not an `Exception`.
         told: who is told what else there is to say.
         any_thread: the first thread that trains is the one that is observed, whichever it is.
-        model: one that will be trained, if it is known; others are found.
     """
     patches = Patches()
     models = Models(patches, Owners())
@@ -48,8 +46,6 @@ def observe(
     installed = _Installed(observer, models)
     try:
         installed.install(patches)
-        if model is not None:
-            models.expect(model)
         yield observer
     finally:
         installed.end()
@@ -73,7 +69,7 @@ class _Installed:
     def install(self, patches: Patches) -> None:
         observer, models = self._observer, self._models
         observer.rows.validated = observer.told.validated
-        observer.has_clipped = self._by_hand.clipped
+        observer.has_clipped, observer.expect = self._by_hand.clipped, models.expect
         models.before_training_call = self._before_training_call
         models.install(observer)
         patches.undo_by(watch(self._updates))

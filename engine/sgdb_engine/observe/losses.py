@@ -76,7 +76,7 @@ class Validation:
         """Training goes on, or nothing more comes: an evaluation, if there was one, is over."""
         losses, calls = self._losses, self._calls
         self._losses, self._calls, self._before_call, self._mode = [], 0, 0, "none"
-        if losses and calls:
+        if losses and calls and self._observer.looks_for_validation:
             rows = sum(weight for _, weight in losses)
             mean = sum(value * (weight / rows) for value, weight in losses)
             terms = max(1, round(len(losses) / calls))  # the losses of one call are summed

@@ -85,9 +85,13 @@ class Models:
 
         return init
 
-    def expect(self, module: torch.nn.Module) -> None:
-        """The user names a model: it is one, whether it is called or not."""
-        self._add(module, None)
+    def expect(self, models: Sequence[torch.nn.Module], optimizers: Sequence[Any]) -> None:
+        """The user names models and optimizers: they are some, whether they were used yet or not."""
+        for optimizer in optimizers:
+            self._optimizers.add(optimizer)
+        for module in models:
+            if id(module) not in self.roots:
+                self._add(module, sys._getframe(1))
 
     # -- before an update -------------------------------------------------------------------------------
 

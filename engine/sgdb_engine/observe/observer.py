@@ -21,6 +21,7 @@ import torch
 from sgdb_engine.observe.budget import Budget
 from sgdb_engine.observe.guard import Guard
 from sgdb_engine.observe.histograms import HistogramPace
+from sgdb_engine.observe.logged import Logged
 from sgdb_engine.observe.measurements import CallRanges, NamesOf
 from sgdb_engine.observe.readback import Row, Value, host_value
 from sgdb_engine.observe.rows import QuickSteps, Rows, learning_rates
@@ -86,6 +87,10 @@ class Observer:
         self.gradient_scale: Value = 1.0
         """How many times too large the gradients are."""
         self.ranges = CallRanges()
+        self.looks_for_validation = True
+        """Until the user logs one."""
+        self.expect: Callable[[Sequence[Any], Sequence[Any]], None] = lambda models, optimizers: None
+        """Takes in models and optimizers that the user names."""
         self.has_clipped: Callable[[], None] = lambda: None
         """Told when gradients were clipped."""
         self.updates = self.backwards = 0
@@ -99,7 +104,7 @@ class Observer:
         self._histograms = HistogramPace(budget_share)
         self._quick_steps = QuickSteps(self.rows, self.budget)
         self._times = StepTimes(None)
-        self._logged: dict[str, Value] = {}
+        self.logged = Logged(self.guard, recorder)
         self._clips: list[Clip] = []
         self._last_loss: Value | None = None
         self._skipped = 0
@@ -267,7 +272,7 @@ class Observer:
             groups = optimizer.param_groups
             lr = groups[0].get("lr")
             plain = len(groups) == 1 and type(lr) is float and type(loss) is float and loss - loss == 0
-            if plain and not self._clips and not self._logged:
+            if plain and not self._clips and not self.logged.values:
                 trainee.updates += 1
                 row = (self.step, now, times.total(now) - guard.held, lr, loss)
                 self._quick_steps.add(QUICK_COLUMNS, row, now)
@@ -290,8 +295,12 @@ class Observer:
             return
         rates = [host_value(rate) for rate in learning_rates(optimizer)]
         trainee.updated(self._loss, rates, self._clips, measured=False)
-        values = {"time/step": self._times.total(now) - self.guard.held, **trainee.values, **self._logged}
-        self._clips, self._logged = [], {}
+        values = {
+            "time/step": self._times.total(now) - self.guard.held,
+            **trainee.values,
+            **self.logged.take(),
+        }
+        self._clips = []
         row = (self.step, now, *map(float, values.values()))
         self._quick_steps.add(tuple(values), row, now)
 
@@ -330,8 +339,7 @@ class Observer:
         }
         self._others_wait = False
         row = Row(self.step, time.time(), time.monotonic(), values | self.trainees.values())
-        row.values.update(self._logged)
-        self._logged = {}
+        row.values.update(self.logged.take())
         self._add_measurements(row)
         self.rows.take(row)
         made = clock() - now
@@ -364,16 +372,23 @@ class Observer:
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Values of the user's own, by column name; part of the row of the step that is under way."""
-        for name, value in values.items():
-            self.guarded(f"log {name}", self._log, name, value)
+        self.logged.add(values)
 
-    def _log(self, name: str, value: Any) -> None:
-        self._logged[name] = host_value(value)
-
-    def log_now(self, values: Mapping[str, float]) -> None:
+    def log_now(self, values: Mapping[str, Any]) -> None:
         """Values that belong to the last completed step, such as those of a validation."""
         self.flush()
         self.guarded("log", self.rows.take_now, self.step, values)
+
+    def log_anywhere(self, values: Mapping[str, Any]) -> None:
+        """Values of the step that is under way, if there is one, else of the last completed one."""
+        if this_thread() != self.thread:
+            self.logged.record_from_another_thread(self.step, values)
+        elif self._loss is not None or self.inputs is not None or self._times.forward:
+            self.logged.add(values)
+        else:
+            self.flush()
+            for name, value in values.items():
+                self.guarded(f"log {name}", self.rows.take_now, self.step, {name: value})
 
     @property
     def latest(self) -> dict[str, float]:
@@ -388,9 +403,8 @@ class Observer:
         """The end: everything that is still on its way from a device arrives."""
         self.leave()
         self.flush()
-        last = {**(self.trainees.values() if self._others_wait else {}), **self._logged}
+        last = {**(self.trainees.values() if self._others_wait else {}), **self.logged.take()}
         if last:
-            self._logged = {}
             self.guarded("log", self.rows.take_now, self.step, last)
         self.guarded("readback", self.rows.drain)
 

@@ -98,6 +98,8 @@ def _epoch(view: RunView) -> Field | None:
     told = max((epoch for epoch, _ in view.history.epochs), default=0)  # sooner than a status once a second
     epoch = max(told, math.floor(status.epoch + 1e-9))
     planned = view.described.epochs_planned or status.epochs_planned
+    if not epoch and not planned:  # nobody knows of any
+        return None
     return Field(Content(f"epoch {epoch}/{planned}" if planned else f"epoch {epoch}"), 10)
 
 

@@ -1,0 +1,40 @@
+"""Values of the user's own, on their way into rows."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sgdb_engine.observe.guard import Guard
+from sgdb_engine.observe.readback import Value, host_value
+from sgdb_engine.recording.writer import Recorder
+
+
+class Logged:
+    """What was logged in the step that is under way."""
+
+    def __init__(self, guard: Guard, recorder: Recorder) -> None:
+        self.values: dict[str, Value] = {}
+        """By column name."""
+        self._guard = guard
+        self._recorder = recorder
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Takes them in as they are now; what is no number is told, each name once."""
+        for name, value in values.items():
+            self._guard.run(f"log {name}", self._add, name, value)
+
+    def _add(self, name: str, value: Any) -> None:
+        self.values[name] = host_value(value)
+
+    def take(self) -> dict[str, Value]:
+        """All of them; none is left."""
+        taken, self.values = self.values, {}
+        return taken
+
+    def record_from_another_thread(self, step: int, values: Mapping[str, Any]) -> None:
+        """Past the rows, which belong to the thread that trains; values of a GPU are waited for."""
+        for name, value in values.items():
+            self._guard.run(f"log {name}", self._record, step, name, value)
+
+    def _record(self, step: int, name: str, value: Any) -> None:
+        self._recorder.scalars((name,), step, time.time(), time.monotonic(), (float(value),))
