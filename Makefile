@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+TRAINERS := .venv-trainers
 
 .PHONY: run test test-slow check lint clean
 
@@ -12,7 +13,7 @@ run: $(STAMP)
 test: check
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) $(TRAINERS)/installed
 	$(BIN)/pytest -q -m slow
 
 check: $(STAMP)
@@ -27,5 +28,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[samples]' --group dev
 	touch $(STAMP)
 
+# Lightning, transformers and accelerate, for the tests with scripts that use them.
+$(TRAINERS)/installed: pyproject.toml constraints.txt
+	test -x $(TRAINERS)/bin/python || $(PYTHON) -m venv $(TRAINERS)
+	$(TRAINERS)/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	$(TRAINERS)/bin/python -m pip install -q -c constraints.txt -e . --group trainers
+	touch $@
+
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRAINERS) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -84,6 +84,7 @@ class _Installed:
     def end(self) -> None:
         """Nothing more comes: what is under way is over."""
         self._by_hand.look()
+        self._observer.guarded("epochs", self._loaders.end)
         if self._validation is not None:
             self._observer.guarded("validation loss", self._validation.end)
 

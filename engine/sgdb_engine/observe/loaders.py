@@ -20,8 +20,10 @@ class Loaders:
         self._step_at_fetch = 0
         self._trained_on: set[int] = set()
         """Datasets whose batches an update followed."""
-        self._began: dict[int, int] = {}
-        """Iterator by `id` → steps completed before its first batch."""
+        self._began: dict[int, tuple[int, int | None]] = {}
+        """Iterator by `id` → steps completed before its first batch, and how many batches it has, if it says so."""
+        self._full: tuple[int, int] | None = None
+        """Dataset by `id`, and steps before the first batch, of an iterator that has given its last one."""
         self._epochs: Counter[int] = Counter()
         self._told = 0
 
@@ -62,26 +64,47 @@ class Loaders:
         return fetch
 
     def _fetched(self, iterator: Any) -> None:
-        step = self._observer.step
+        step, dataset = self._observer.step, id(iterator._dataset)
+        if self._full is not None:
+            self.end()
         if iterator._num_yielded == 1:
-            self._began[id(iterator)] = step
+            self._began[id(iterator)] = step, _length_of(iterator)
         self._note_training(step)
-        self._dataset, self._step_at_fetch = id(iterator._dataset), step
+        self._dataset, self._step_at_fetch = dataset, step
+        began, length = self._began.get(id(iterator), (step, None))
+        if iterator._num_yielded == length:
+            self._full = dataset, began
+
+    def end(self) -> None:
+        """No more is asked of the loader that gave its last batch, by whoever knows how many there are."""
+        full, self._full = self._full, None
+        if full is not None:
+            self._pass_ended(*full)
 
     def _note_training(self, step: int) -> None:
         if step > self._step_at_fetch and self._dataset:
             self._trained_on.add(self._dataset)
 
     def _at_its_end(self, iterator: Any) -> None:
+        step = self._observer.step
+        self._note_training(step)
+        self._dataset, self._full = 0, None
+        began, _ = self._began.pop(id(iterator), (step, None))
+        self._pass_ended(id(iterator._dataset), began)
+
+    def _pass_ended(self, dataset: int, began: int) -> None:
         observer = self._observer
-        self._note_training(observer.step)
-        self._dataset = 0
-        began = self._began.pop(id(iterator), observer.step)
         if observer.step == began or observer.told.epoch_ended is None:
             return
-        dataset = id(iterator._dataset)
         self._epochs[dataset] += 1
         if self._epochs[dataset] > self._told:
             self._told = self._epochs[dataset]
             observer.flush()
             observer.told.epoch_ended(self._told)
+
+
+def _length_of(iterator: Any) -> int | None:
+    try:
+        return len(iterator)
+    except TypeError:  # of a stream
+        return None

@@ -517,6 +517,23 @@ def test_epochs_are_passes_over_the_training_data_and_the_validation_loss_is_see
     ]
 
 
+def test_who_knows_how_many_batches_there_are_never_asks_for_one_more(
+    recorded: Any, bench: Bench, heard: Heard
+) -> None:
+    train, val = DataLoader(data(12), 4), DataLoader(data(4), 4)
+    with observe(recorded, told=heard.told) as observer:
+        steps_at_end = []
+        for _ in range(3):
+            batches = iter(train)
+            epoch_loop(bench, [next(batches) for _ in range(len(train))])
+            steps_at_end.append(observer.step)
+            x, _ = next(iter(val))
+            with torch.no_grad():
+                bench.model(x)
+    assert heard.epochs == [1, 2, 3]
+    assert steps_at_end == [3, 6, 9]
+
+
 def test_an_evaluation_on_the_training_data_is_not_taken_for_a_validation(
     recorded: Any, bench: Bench, heard: Heard
 ) -> None:
