@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from sgdb_engine.config import RunConfig, parse_config
+from sgdb_engine.config import RunConfig, load_config, parse_config
 from sgdb_engine.loop import train_workload
 from sgdb_engine.observe.hooks import observe
 from sgdb_engine.workload import Workload, build
 
 STEPS = 200
+SAMPLES = Path(__file__).parents[3] / "sample_configs"
 
 MLP = """
 [data]
@@ -216,4 +217,15 @@ def test_lbfgs_computes_the_same_bits(budget: float, recorded: Any) -> None:
         return state_of(model, optimizer)
 
     assert train(lambda: observe(recorded, budget=budget)) == train(nullcontext)
+    assert recorded.failed_probes == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_sample_config_computes_the_same_bits(sample: Path, recorded: Any) -> None:
+    config = load_config(sample, ["train.steps=40", "run.device=cpu"])
+    _, plain = run_workload(config, SAMPLES, unobserved())
+    for budget in (0.02, 1.0):
+        _, observed = run_workload(config, SAMPLES, observe(recorded, budget=budget))
+        assert observed == plain
     assert recorded.failed_probes == []
