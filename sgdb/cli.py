@@ -86,6 +86,7 @@ def commands() -> None:
 @runs_dir
 @click.option("--name", help="Name of the run; that of the target where it is left out.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop in good order after so many steps.")
+@click.option("--nproc", type=click.IntRange(min=1), help="Run a script in N processes, by torchrun.")
 @json_file
 @look
 @theme
@@ -99,6 +100,7 @@ def run(
     runs_dir: Path,
     name: str | None,
     max_steps: int | None,
+    nproc: int | None,
     summary_path: Path | None,
     plain: bool,
     theme: str | None,
@@ -121,6 +123,7 @@ def run(
         name=name,
         runs_dir=runs_dir,
         max_steps=max_steps,
+        nproc=nproc or 0,
         summary_path=summary_path,
     )
     sys.exit(starting.run(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sgdb.kept_output import output_kept
 from sgdb.progress import Progress, say
-from sgdb_engine.errors import SgdbError
+from sgdb_engine.errors import SgdbError, TargetError
 from sgdb_engine.events import CheckStage
+from sgdb_engine.kept_output import output_kept
 from sgdb_engine.launch import Order, start_engine
+from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
+from sgdb_engine.ranks.place import is_launched, own_place
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording.output_log import TailReader
 from sgdb_engine.target import Target, resolve
@@ -31,6 +33,8 @@ from sgdb_engine.text import clean
 if TYPE_CHECKING:
     from sgdb_tui.app import Outcome
 
+SCRIPTS = ("script", "module")
+FOR_RANKS = "sgdb run --nproc 2 train.py, or torchrun … -m sgdb run train.py"
 REFUSED = 2
 LOADING = "this loads PyTorch, the data and the model first"
 LEFT = 130
@@ -50,11 +54,26 @@ class Wanted:
     """Of the run."""
     runs_dir: Path = Path("runs")
     max_steps: int | None = None
+    nproc: int = 0
+    """Processes to train in together; 0: this one."""
     summary_path: Path | None = None
 
     def resolved(self) -> Target:
         """What it is. Raises TargetError or ConfigError where it cannot be run."""
-        return resolve(self.target, self.arguments, self.overrides, module=self.module, name=self.name)
+        target = resolve(self.target, self.arguments, self.overrides, module=self.module, name=self.name)
+        if target.kind not in SCRIPTS and (self.nproc or is_launched()):
+            raise TargetError(
+                f"{clean(self.target)} trains in one process; several train one script: {FOR_RANKS}"
+            )
+        if self.nproc and is_launched():
+            raise TargetError("--nproc starts the processes, and torchrun has done so already: leave it out")
+        return target
+
+    def order(self, target: Target, folder: Path) -> Order:
+        """To run it in that folder."""
+        return target.order(
+            folder, "run", max_steps=self.max_steps, summary_path=self.summary_path, nproc=self.nproc
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +87,7 @@ class Look:
     @property
     def screen(self) -> bool:
         """Whether a dashboard can be shown: asked for, and there is a terminal that can."""
-        return not self.headless and has_terminal()
+        return not self.headless and has_terminal() and not is_launched()
 
     @property
     def ascii(self) -> bool:
@@ -84,21 +103,42 @@ def has_terminal() -> bool:
 def run(wanted: Wanted, look: Look) -> int:
     """Trains a target; returns the exit code."""
     target = wanted.resolved()
+    if own_place().rank:
+        return _train_along(wanted, target)
     refuse_unwritable(wanted.summary_path)
     folder = run_folder.create_run_folder(wanted.runs_dir, target.name)
-    with removed_unless_begun(folder):
+    with removed_unless_begun(folder), told_to_the_others(wanted.runs_dir, folder):
         target.describe_in(folder, "run")
-        order = target.order(folder, "run", max_steps=wanted.max_steps, summary_path=wanted.summary_path)
+        order = wanted.order(target, folder)
         if look.screen:
             return _run_watched(folder, look, Launch(order))
         place = f"recording in {folder}; watch it with: {attach_command(folder)}"
-        if target.kind in ("script", "module"):  # it prints for itself
+        if target.kind in SCRIPTS:  # it prints for itself
             say(place)
-            code = _train_here(order, Progress("run", brief=True))
+            code = _launch_here(order) if order.nproc else _train_here(order, Progress("run", brief=True))
         else:
             say(f"starting {clean(target.written)}; {LOADING}")
             code = _train_here(order, Progress("run", place))
     say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
+    return code
+
+
+def _train_along(wanted: Wanted, target: Target) -> int:
+    """Another rank than the first one, which tells what there is to tell."""
+    from sgdb_engine.host import run_order
+
+    folder = folder_of_the_first(wanted.runs_dir)
+    with output_kept(folder):
+        return run_order(wanted.order(target, folder))
+
+
+def _launch_here(order: Order) -> int:
+    from sgdb_engine.torchrun import run_ranks
+
+    code = run_ranks(order)
+    status = run_folder.read_status(Path(order.folder))
+    if status.state == "failed":
+        say(f"failed: {status.message}")
     return code
 
 

@@ -14,6 +14,8 @@ from sgdb.progress import say
 from sgdb_engine.gate import StopTraining
 from sgdb_engine.host import Host
 from sgdb_engine.launch import Order
+from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
+from sgdb_engine.ranks.place import own_place
 from sgdb_engine.recording.folder import create_run_folder
 from sgdb_engine.session import End, Engine, observing_engine
 from sgdb_engine.stranger import Stranger
@@ -47,6 +49,7 @@ class Watch:
         """Observes the calling thread from now on."""
         assert self._engine is not None
         stranger = Stranger(self._engine, self._stack, any_thread=False)
+        self._stack.enter_context(told_to_the_others(self._engine.folder.parent, self._engine.folder))
         self._host.start()
         stranger.observe()
         self._stack.callback(stranger.say_what_was_not_seen)
@@ -123,7 +126,8 @@ def watch(
         budget: share of the step time that measurements may cost, 0..1.
 
     Raises:
-        RunFolderError: the run folder cannot be made.
+        RunFolderError: the run folder cannot be made; or this is not the first of several ranks, and that one has
+            watched nothing for a minute.
     """
     global _current
     if os.environ.get("SGDB", "").lower() in OFF:
@@ -136,14 +140,19 @@ def watch(
     target = Target(
         kind="script", written=_script_name(), name=name or Path(_script_name()).stem, base=str(Path.cwd())
     )
-    folder = create_run_folder(Path(runs_dir), target.name)
-    target.describe_in(folder, "run")
+    place = own_place()
+    if place.rank:
+        folder = folder_of_the_first(Path(runs_dir))
+    else:
+        folder = create_run_folder(Path(runs_dir), target.name)
+        target.describe_in(folder, "run")
     order = target.order(folder, "run", max_steps=None, summary_path=None)
-    engine = Engine(folder, lambda engine: None, budget=budget)
+    engine = Engine(folder, lambda engine: None, budget=budget, place=place)
     _current = Watch(engine, order)
     _current.begin()
     _tell(engine, model, optimizer)
-    say(f"recording in {folder}; watch it with: sgdb attach {folder}")
+    if place.rank == 0:
+        say(f"recording in {folder}; watch it with: sgdb attach {folder}")
     return _current
 
 

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Ping, Resume, Step, Stop
 from sgdb_engine.events import CommandApplied, State
+from sgdb_engine.ranks.halting import Alone, Halts
 
 
 class StopTraining(BaseException):
@@ -37,6 +38,7 @@ class Gate:
         save: Callable[[int], str],
         last_step: int | None = None,
         give_up: Callable[[], None] = lambda: None,
+        together: Alone | None = None,
     ) -> None:
         """Makes an open gate.
 
@@ -46,22 +48,36 @@ class Gate:
             save: saves a checkpoint of the given step in the training thread and returns its path.
             last_step: the training is stopped when so many steps are complete.
             give_up: called when the training has swallowed its stop again and again.
+            together: says after how many steps a pause or a stop takes effect, where others train along.
         """
         self._changed = changed
         self._applied = applied
         self._save = save
         self._last_step = last_step
+        self._last_reason = f"max-steps {last_step} reached"
         self._give_up = give_up
+        self._together = together or Alone()
         self._stop: StopTraining | None = None
         self._swallowed = 0
         self._submitted: deque[tuple[Command, str, Future[Outcome]]] = deque()
         self._arrived = threading.Condition()
         self._end: State | None = None
-        self._paused = False
+        self._hold_at: int | None = None
+        """The training is held when so many steps are complete."""
+        self._held = False
+        self._why = ""
         self._stopping = False
-        self._allowance = 0
         self._attention = last_step is not None
         self._step = 0
+
+    def follow(self, halts: Halts) -> None:
+        """Holds and stops after the same steps as the first of several ranks; from any thread."""
+        with self._arrived:
+            self._hold_at, self._why = halts.hold_at, "asked"
+            if halts.stop_at is not None:
+                self._stop_at(halts.stop_at)
+            self._attention = True
+            self._arrived.notify()
 
     @property
     def stopping(self) -> bool:
@@ -103,17 +119,19 @@ class Gate:
             return
         if self._stop is not None:
             self._stop_again(self._stop)
-        if self._last_step is not None and step >= self._last_step:
-            self._stop = StopTraining(f"max-steps {self._last_step} reached", checkpoint=False)
-            raise self._stop
-        self._spend_allowance(step)
+        self._stop_if_due(step)
+        self._hold_if_due(step)
         self._apply_submitted(step)
-        while self._paused and self._allowance == 0:
+        while self._is_due(step):
             with self._arrived:
-                self._arrived.wait_for(lambda: self._submitted)
+                self._arrived.wait_for(lambda: self._submitted or not self._is_due(step))
             self._apply_submitted(step)
+            self._stop_if_due(step)
+        self._let_go(step, "resumed")
         with self._arrived:
-            self._attention = bool(self._submitted) or self._paused or self._last_step is not None
+            self._attention = (
+                bool(self._submitted) or self._hold_at is not None or self._last_step is not None
+            )
 
     def pause_here(self, step: int, by: str) -> None:
         """Holds the training where it is now, until it is told to go on. Raises StopTraining, as above."""
@@ -126,11 +144,27 @@ class Gate:
             self._give_up()
         raise stop
 
-    def _spend_allowance(self, step: int) -> None:
-        if self._paused and self._allowance > 0:
-            self._allowance -= 1
-            if self._allowance == 0:
-                self._changed("paused", step, "stepped")
+    def _stop_if_due(self, step: int) -> None:
+        if self._last_step is not None and step >= self._last_step:
+            self._stop = StopTraining(self._last_reason, checkpoint=False)
+            raise self._stop
+
+    def _stop_at(self, last_step: int) -> None:
+        if self._last_step is None or last_step < self._last_step:
+            self._last_step, self._last_reason = last_step, "asked"
+
+    def _is_due(self, step: int) -> bool:
+        return self._hold_at is not None and step >= self._hold_at
+
+    def _hold_if_due(self, step: int) -> None:
+        if self._is_due(step) and not self._held:
+            self._held = True
+            self._changed("paused", step, self._why)
+
+    def _let_go(self, step: int, why: str) -> None:
+        if self._held:
+            self._held = False
+            self._changed("running", step, why)
 
     def _apply_submitted(self, step: int) -> None:
         while self._submitted:
@@ -143,21 +177,31 @@ class Gate:
                 continue
             future.set_result(Outcome(ok=True, step=step, state=self._state(), message=message))
             if self._stopping:
-                self._stop = StopTraining(
-                    "asked", checkpoint=isinstance(command, Stop) and command.checkpoint
-                )
-                raise self._stop
+                self._stop_as(command, step)
+                return
+
+    def _stop_as(self, command: Command, step: int) -> None:
+        """At once, or together with other ranks after a step or two more."""
+        last = self._together.stop(step, held=self._held)
+        if last > step:
+            self._hold_at = None
+            self._stop_at(last)
+            return
+        self._stop = StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
+        raise self._stop
 
     def _apply(self, command: Command, by: str, step: int) -> str:
         old = self._state()
         message = ""
         match command:
             case Pause():
-                self._pause(step)
+                self._hold(step, 0, "asked")
             case Resume():
                 self._resume(step)
             case Step(count=count):
-                self._paused, self._allowance = True, self._allowance + count
+                left = max(self._hold_at - step, 0) if self._hold_at is not None else 0
+                self._hold(step, left + count, "stepped")
+                self._held = False
                 self._changed("running", step, f"{count} steps" if count > 1 else "one step")
             case Checkpoint():
                 message = self._save(step)
@@ -172,17 +216,14 @@ class Gate:
         self._applied(CommandApplied(step=step, command=name, by=by, old=old, new=message or self._state()))
         return message
 
-    def _pause(self, step: int) -> None:
-        was_running = self._state() == "running"
-        self._paused, self._allowance = True, 0
-        if was_running:
-            self._changed("paused", step, "asked")
+    def _hold(self, step: int, count: int, why: str) -> None:
+        self._hold_at, self._why = self._together.hold(step, count, held=self._held), why
+        self._hold_if_due(step)
 
     def _resume(self, step: int) -> None:
-        was_paused = self._paused
-        self._paused, self._allowance = False, 0
-        if was_paused:
-            self._changed("running", step, "resumed")
+        self._hold_at = None
+        self._together.go_on()
+        self._let_go(step, "resumed")
 
     def _refusal(self, end: State) -> Outcome:
         return Outcome(ok=False, step=self._step, state=end, message="The run has ended.")
@@ -192,4 +233,4 @@ class Gate:
             return self._end
         if self._stopping:
             return "stopping"
-        return "paused" if self._paused and self._allowance == 0 else "running"
+        return "paused" if self._held else "running"

@@ -17,6 +17,7 @@ from types import FrameType
 
 import msgspec
 
+from sgdb_engine.beat import Beat
 from sgdb_engine.control import ControlServer, Stop, socket_path
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import Noted
@@ -28,6 +29,7 @@ from sgdb_engine.recording import liveness
 from sgdb_engine.recording.output_log import OutputLog
 from sgdb_engine.session import End, Engine
 from sgdb_engine.summary import summarise, write_summary
+from sgdb_engine.torchrun import run_ranks
 
 STATUS_PERIOD_S = 1.0
 EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -64,7 +66,9 @@ class Host:
         self._order = order
         self._interrupted = interrupted
         self._output_log = output_log
-        self._info = run_folder.read_info(engine.folder)
+        self._speaks = engine.place.rank == 0
+        """For all ranks: status, summary, control and hardware of a run are the first one's."""
+        self._beat = Beat(engine) if engine.place.size > 1 else None
         self._hardware = HardwareSampler()
         self._signal: signal.Signals | None = None
         self._socket = ""
@@ -100,7 +104,9 @@ class Host:
 
     def accompany(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
         """Serves an engine that was started to its end; returns the exit code."""
-        server = self._open_control()
+        server = self._open_control() if self._speaks else None
+        if self._beat is not None:
+            self._beat.start()
         try:
             while self._engine.wait(0) is None:
                 self._end_if_orphaned()
@@ -114,6 +120,8 @@ class Host:
             if server is not None:
                 server.close()
         end = self._engine.wait() or End("failed", 1)
+        if self._beat is not None:
+            self._beat.join()
         self._trim_output()
         told(self._engine)
         asked = self._signal is not None and end.state != "failed"
@@ -158,7 +166,8 @@ class Host:
 
     def _stop(self, by: str) -> None:
         self._interrupted()
-        self._engine.submit(Stop(checkpoint=True), by)
+        if self._speaks:  # the others stop with it, or not at all before their time is over
+            self._engine.submit(Stop(checkpoint=True), by)
 
     def _end_at_once(self, why: signal.Signals | None) -> None:
         """Nothing is waited for, nothing more is saved; but nothing is left lying about either.
@@ -172,7 +181,10 @@ class Host:
         else:
             with contextlib.suppress(Exception):
                 self._engine.recorder.flush(1.0)
-            self._write_status(End("stopped", code, words), code)
+            end = End("stopped", code, words)
+            if self._beat is not None:
+                self._beat.write(end)
+            self._write_status(end, code)
         if self._socket:
             Path(self._socket).unlink(missing_ok=True)
         leave_at_once(code)
@@ -196,7 +208,7 @@ class Host:
 
     def _open_control(self) -> ControlServer | None:
         try:
-            path = socket_path(self._info.id)
+            path = socket_path(run_folder.read_info(self._engine.folder).id)
             server = ControlServer(path, self._engine.submit)
         except (OSError, SgdbError) as error:
             self._engine.recorder.event(
@@ -207,7 +219,7 @@ class Host:
         return server
 
     def _sample_hardware(self) -> None:
-        if is_script(self._order) and "torch" not in sys.modules:
+        if not self._speaks or (is_script(self._order) and "torch" not in sys.modules):
             return  # a row needs numpy, and a script that sets it up first must find it fresh
         sample = self._hardware.sample()
         self._engine.recorder.scalars(
@@ -215,6 +227,8 @@ class Host:
         )
 
     def _write_status(self, end: End | None = None, exit_code: int | None = None) -> None:
+        if not self._speaks:
+            return
         engine = self._engine
         described = engine.described
         host, boot_id, pid, start_time = self._who
@@ -232,7 +246,7 @@ class Host:
             wall=time.time(),
             sgdb_share=engine.own_share,
             message=end.message if end else engine.recorder.problem or engine.doing,
-            exit_code=exit_code,
+            exit_code=None if self._order.launched else exit_code,  # which is that of all ranks
             metrics={n: v for n, v in engine.latest().items() if n.startswith(METRICS_TOLD)},
             findings=len(engine.findings),
         )
@@ -241,6 +255,8 @@ class Host:
 
     def _write_summary(self, end: End) -> bool:
         """Writes it into the run folder, and where it was asked for; whether that worked."""
+        if not self._speaks:
+            return True
         summary = summarise(self._engine, end, mode=self._order.mode, target=self._order.target)
         with contextlib.suppress(OSError):
             write_summary(self._engine.folder / "summary.json", summary)
@@ -287,7 +303,8 @@ def main() -> None:
     _let_go_of_stdin()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
-    code = run_order(order, output_log=OutputLog(Path(order.folder)))
+    carry_out = run_ranks if order.nproc else run_order
+    code = carry_out(order, output_log=OutputLog(Path(order.folder)))
     if order.disposable:
         _outlive_the_asking(order)
     sys.exit(code)

@@ -35,6 +35,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: int | None = None
     summary_path: str = ""
     """Where the summary goes besides the run folder."""
+    nproc: int = 0
+    """Processes to start by torchrun, each of which carries out this order; 0: it is carried out right here."""
+    launched: bool = False
+    """It is one of those: whoever launched it says how all of them ended."""
     disposable: bool = False
     """The run folder is temporary: it goes with the process that asked for it, however that one ends."""
     detached: bool = False
@@ -68,7 +72,7 @@ def start_engine(order: Order) -> "subprocess.Popen[bytes]":
         OSError
     ):  # a full disk is told by the engine; an engine that is gone is seen to be
         write_status(
-            Path(order.folder), _starting(process.pid)
+            Path(order.folder), starting(process.pid)
         )  # before the order: the engine writes its own then
         process.stdin.write(
             msgspec.json.encode(msgspec.structs.replace(order, asked_by=os.getpid(), detached=True))
@@ -77,10 +81,16 @@ def start_engine(order: Order) -> "subprocess.Popen[bytes]":
     return process
 
 
-def _starting(pid: int) -> RunStatus:
+def starting(pid: int, message: str = "") -> RunStatus:
     """What is known of an engine that cannot speak yet: from the first moment on one can see whether it lives."""
     host, boot_id = liveness.host_name(), liveness.boot_id()
     start_time = liveness.start_time_of(pid)
     return RunStatus(
-        host=host, boot_id=boot_id, pid=pid, start_time=start_time, state="starting", wall=time.time()
+        host=host,
+        boot_id=boot_id,
+        pid=pid,
+        start_time=start_time,
+        state="starting",
+        wall=time.time(),
+        message=message,
     )

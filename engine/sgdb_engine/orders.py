@@ -8,6 +8,7 @@ from typing import TypeVar
 from sgdb_engine.config import parse_config
 from sgdb_engine.errors import SgdbError, TargetError
 from sgdb_engine.launch import Order
+from sgdb_engine.ranks.place import ALONE, own_place
 from sgdb_engine.session import End, Engine, Training
 
 USUAL_BUDGET = 0.02
@@ -97,4 +98,10 @@ AnEngine = TypeVar("AnEngine", bound=Engine)
 def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
     """The engine that an order asks for. Raises as above."""
     plan = plan_of(order)
-    return kind(Path(order.folder), plan.training, budget=plan.budget, max_steps=order.max_steps)
+    return kind(
+        Path(order.folder),
+        plan.training,
+        budget=plan.budget,
+        max_steps=order.max_steps,
+        place=own_place() if is_script(order) else ALONE,
+    )

@@ -69,8 +69,9 @@ def _become_main(argv: list[str], first_path: str) -> types.ModuleType:
 
 
 def _starts_with_our_own(path: Sequence[str]) -> bool:
-    """Whether the first place of the import path is there only because the command `sgdb` lies in it."""
-    ours = Path(sys.argv[0]).resolve().parent
+    """Whether the first place of the import path is there only because of how the command `sgdb` was started."""
+    by_module = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
+    ours = Path.cwd() if by_module else Path(sys.argv[0]).resolve().parent
     return bool(path) and not sys.flags.safe_path and path[0] == str(ours)
 
 

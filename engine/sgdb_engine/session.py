@@ -30,6 +30,8 @@ from sgdb_engine.events import (
     Validated,
 )
 from sgdb_engine.gate import Gate, StopTraining
+from sgdb_engine.ranks.halting import FirstRank
+from sgdb_engine.ranks.place import ALONE, Place
 from sgdb_engine.recording.lease import acquire_lease
 from sgdb_engine.recording.writer import Recorder
 
@@ -67,7 +69,13 @@ class Engine:
     """
 
     def __init__(
-        self, folder: Path, training: Training, *, budget: float = 0.02, max_steps: int | None = None
+        self,
+        folder: Path,
+        training: Training,
+        *,
+        budget: float = 0.02,
+        max_steps: int | None = None,
+        place: Place = ALONE,
     ) -> None:
         """Makes a run that is not started yet.
 
@@ -76,6 +84,7 @@ class Engine:
             training: is called in the training thread with this engine; what it raises is told as its failure.
             budget: share of the step time that per-tensor statistics may cost, 0..1.
             max_steps: stop in good order when so many optimizer steps are complete.
+            place: which of the processes that train together this is; the first one's engine holds the run.
 
         Raises:
             RunFolderError: another engine has this run.
@@ -83,10 +92,16 @@ class Engine:
         self.folder = folder
         self.pid = os.getpid()
         """Of the process whose run this is; forked children are not part of it."""
-        self._lease = acquire_lease(folder)
-        self.recorder = Recorder(folder)
+        self.place = place
+        self._lease = acquire_lease(folder) if place.rank == 0 else None
+        self.recorder = Recorder(folder, rank=place.rank)
         self.gate = Gate(
-            self._state_changed, self.recorder.event, self._save, max_steps, lambda: self.give_up()
+            self._state_changed,
+            self.recorder.event,
+            self._save,
+            max_steps,
+            lambda: self.give_up(),
+            FirstRank(folder, place) if place.size > 1 and place.rank == 0 else None,
         )
         self.give_up: Callable[[], None] = lambda: None
         """Ends the process when the training has swallowed its stop; set by whoever serves the engine."""
@@ -174,6 +189,12 @@ class Engine:
         return self._observer.step if self._observer else 0
 
     @property
+    def phase(self) -> tuple[str, int]:
+        """What the training is doing at this moment, and in which thread."""
+        observer = self._observer
+        return (observer.phase, observer.thread) if observer else (self.doing or "starting", 0)
+
+    @property
     def own_share(self) -> float | None:
         """sgdb's part of the step time, 0..1; None before the first step."""
         return self._observer.budget.own_share if self._observer and self._observer.step else None
@@ -200,6 +221,7 @@ class Engine:
             budget=self._budget,
             safe_point=self.gate.pass_through,
             told=told or Told(found=self.found, noted=self.note),
+            ranks=self.place.size,
             **options,
         ) as observer:
             self._observer = observer
@@ -306,7 +328,8 @@ class Engine:
         self._state_changed(end.state, self.step, end.message)
         self.recorder.close()
         with contextlib.suppress(SgdbError):  # a full disk; the run is free when this process has ended
-            self._lease.release()
+            if self._lease is not None:
+                self._lease.release()
         self.end = end
         self._ended.set()
 

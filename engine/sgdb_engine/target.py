@@ -40,8 +40,10 @@ class Target:
     base: str
     """The folder against which paths and modules are resolved."""
 
-    def order(self, folder: Path, mode: Mode, *, max_steps: int | None, summary_path: Path | None) -> Order:
-        """The order to run or to check it in that run folder."""
+    def order(
+        self, folder: Path, mode: Mode, *, max_steps: int | None, summary_path: Path | None, nproc: int = 0
+    ) -> Order:
+        """The order to run or to check it in that run folder; in `nproc` processes, where that is not 0."""
         return Order(
             folder=str(folder.absolute()),
             mode=mode,
@@ -53,6 +55,7 @@ class Target:
             overrides=self.overrides,
             max_steps=max_steps,
             summary_path=str(summary_path.absolute()) if summary_path else "",
+            nproc=nproc,
             disposable=mode == "check",
         )
 

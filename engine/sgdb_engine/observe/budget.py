@@ -9,6 +9,8 @@ MEASUREMENT_SMOOTHING = 0.2
 """The same, of the newest measurement."""
 FIRST_STEPS = 2
 """Measured for nothing: the start of a run is shown at once, and what a first measurement costs says little."""
+QUICK_BELOW_S = 2e-3
+"""Below this the clocks around the parts of a step would cost more than 1 % of it."""
 LEAST_SHARE = 0.25
 """Part of the share that measurements get however much the fixed cost takes of it."""
 UNSEEN = 1.5
@@ -28,8 +30,12 @@ class Budget:
     """How long a step takes, smoothed."""
     fixed_s: float = 0.0
     """What each step costs whether it is measured or not, smoothed."""
+    in_step: bool = False
+    """Other ranks measure the same steps: every so many, a power of two, so that some are common to all."""
     due_from: float = -math.inf
     """A step that begins then or later may be measured."""
+    every: int = 1
+    """The same in steps, where it is `in_step` with other ranks."""
     _spent: float = 0.0
     _seen: float = 0.0
     _steps: int = 0
@@ -38,10 +44,21 @@ class Budget:
         if self.share <= 0:
             self.due_from = math.inf
 
+    def due(self, now: float, step: int) -> bool:
+        """Whether the step that begins now, after so many that are complete, may be measured at its end."""
+        if self.in_step and 0 < self.share < 1:
+            return (step + 1) % self.every == 0 or self._steps < FIRST_STEPS
+        return now >= self.due_from
+
     @property
     def knows_steps(self) -> bool:
         """Ordinary steps were timed: the first ones find the model, which says nothing of the others."""
         return self._steps > FIRST_STEPS + 1
+
+    @property
+    def allows_quick(self) -> bool:
+        """Steps are so short that the clocks around their parts would cost too much."""
+        return self.knows_steps and self.step_s < QUICK_BELOW_S and not self.in_step
 
     def step_ended(self, step_s: float, fixed_s: float, measurement_s: float, now: float) -> None:
         """Books a step of `step_s`, of which our fixed part took `fixed_s` and a measurement `measurement_s`."""
@@ -69,7 +86,10 @@ class Budget:
         left = max(self.share / UNSEEN - fixed_share, LEAST_SHARE * self.share)
         if self._steps >= FIRST_STEPS and self.share < 1:
             # it is measured at its end, one step later
-            self.due_from = now + self.measurement_s / left - self.step_s
+            pause_s = self.measurement_s / left
+            self.due_from = now + pause_s - self.step_s
+            if self.step_s > 0:
+                self.every = 2 ** max(0, math.ceil(math.log2(max(1.0, pause_s / self.step_s))))
 
     def _book(self, seconds: float, own_s: float, count: int) -> None:
         kept = (1 - SMOOTHING) ** count

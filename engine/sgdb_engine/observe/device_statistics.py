@@ -26,10 +26,11 @@ class DeviceStatistics:
         MemoryError: the copies would take room that the training may need.
     """
 
-    def __init__(self, parameters: Sequence[torch.Tensor]) -> None:
+    def __init__(self, parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> None:
         self._parameters = list(parameters)
         self._device = next((p.device for p in parameters if p.device.type != "cpu"), torch.device("cpu"))
-        sizes = [p.numel() * (2 if p.is_complex() else 1) for p in self._parameters]
+        self._shares = torch.tensor(shares, dtype=torch.float64).to(self._device)
+        sizes = [real_values(p).numel() for p in self._parameters]
         chunks = [max(1, -(-size // CHUNK)) for size in sizes]
         size_bytes = 2 * 4 * CHUNK * sum(chunks)
         if not fits(CAUTION * size_bytes, self._device):
@@ -66,7 +67,7 @@ class DeviceStatistics:
         self._gradient_squares, self._bad_gradients = self._per_tensor(sums)
         if not isinstance(scale, float) or scale != 1.0:
             self._gradient_squares = self._gradient_squares / scale**2
-        return self._gradient_squares.sum().sqrt()
+        return (self._gradient_squares * self._shares).sum().sqrt()
 
     def before_update(self) -> None:
         """Packs the weights as they are before the update."""

@@ -8,6 +8,7 @@ import torch
 
 from sgdb_engine.observe.by_hand import ByHand
 from sgdb_engine.observe.clipping import Clipping
+from sgdb_engine.observe.collectives import Collectives
 from sgdb_engine.observe.loaders import Loaders
 from sgdb_engine.observe.losses import Validation
 from sgdb_engine.observe.models import Models
@@ -28,6 +29,7 @@ def observe(
     safe_point: Callable[[int], None] = lambda step: None,
     told: Told = Told(),  # noqa: B008  (frozen)
     any_thread: bool = False,
+    ranks: int = 1,
 ) -> Iterator[Observer]:
     """Observes all training that the calling thread does until the block is left.
 
@@ -37,13 +39,14 @@ def observe(
         safe_point: called with the number of completed steps before each update; may wait, and may raise to stop
             what is not an `Exception`.
         told: who is told what else there is to say.
+        ranks: how many processes train together; above 1 they measure the same steps, and their waiting is told apart.
         any_thread: the first thread that trains is the one that is observed, whichever it is.
     """
     patches = Patches()
     models = Models(patches, Owners())
-    observer = Observer(recorder, budget, safe_point, told, models.names_of)
+    observer = Observer(recorder, budget, safe_point, told, models.names_of, ranks)
     observer.may_move = any_thread
-    installed = _Installed(observer, models)
+    installed = _Installed(observer, models, ranks)
     try:
         installed.install(patches)
         yield observer
@@ -56,9 +59,10 @@ def observe(
 class _Installed:
     """All that watches, and what watches the backward."""
 
-    def __init__(self, observer: Observer, models: Models) -> None:
+    def __init__(self, observer: Observer, models: Models, ranks: int) -> None:
         self._observer = observer
         self._models = models
+        self._ranks = ranks
         self._loaders = Loaders(observer)
         self._updates = Updates(observer, models)
         self._by_hand = ByHand(observer, models, self._updates)
@@ -77,6 +81,8 @@ class _Installed:
         patches.replace(torch.autograd, "backward", self._backward)
         Clipping(observer).install(patches)
         Scaling(observer).install(patches)
+        if self._ranks > 1:
+            Collectives(observer).install(patches)
         if self._validation is not None:
             models.evaluated = self._validation.evaluated
             self._validation.install(patches)
@@ -109,7 +115,7 @@ class _Installed:
                     result = original(tensors, *args, **kwargs)
                 finally:
                     observer.inside, observer.phase = False, "after backward"
-                observer.add_quick_loss(tensors)
+                observer.went_quickly_backward(tensors)
                 return result
             return self._timed_backward(original, tensors, args, kwargs)
 
@@ -122,6 +128,8 @@ class _Installed:
         self._by_hand.look()
         if self._validation is not None:
             observer.guarded("validation loss", self._validation.went_backward)
+        if self._ranks > 1 and self._models.any_waits_in_backward():
+            observer.own_work_ends()
         observer.inside, observer.phase = True, "backward"
         started = clock()
         try:

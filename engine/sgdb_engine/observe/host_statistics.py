@@ -15,8 +15,10 @@ from sgdb_engine.observe.statistics import host_array, ranges_and_squares, squar
 class HostStatistics:
     """An `UpdateStatistics` that copies nothing but the weights before the update."""
 
-    def __init__(self, parameters: Sequence[torch.Tensor], num_stats: int) -> None:
+    def __init__(self, parameters: Sequence[torch.Tensor], num_stats: int, shares: Sequence[float]) -> None:
+        """`shares`: of each parameter's square in the global one."""
         self._parameters = list(parameters)
+        self._shares = list(shares)
         self._row = np.zeros((num_stats, len(self._parameters)), dtype=np.float32)
         self._kept: list[np.ndarray] = [np.empty(0, dtype=np.float32)] * len(self._parameters)
         self._bad_gradients = np.zeros(len(self._parameters))
@@ -37,7 +39,7 @@ class HostStatistics:
             if not math.isfinite(squares):
                 self._bad_gradients[i] = values.size - np.count_nonzero(np.isfinite(values))
             norms[i] = math.sqrt(squares)
-            total += squares
+            total += squares * self._shares[i]
         if scale != 1.0:
             norms /= float(scale)
         return math.sqrt(total) / float(scale)

@@ -10,7 +10,15 @@ import torch
 from sgdb_engine.observe.histograms import histogram_columns, histograms
 from sgdb_engine.observe.parameters import UpdateStatistics, columns_of, statistics_for
 from sgdb_engine.observe.readback import Value
-from sgdb_engine.observe.statistics import Ranges, columns_for_ranges, device_ranges, host_array, ranges
+from sgdb_engine.observe.statistics import (
+    Ranges,
+    columns_for_ranges,
+    device_ranges,
+    host_array,
+    ranges,
+    share_of,
+)
+from sgdb_engine.ranks.place import own_place
 
 Parameters = Sequence[torch.Tensor]
 NamesOf = Callable[[Parameters], Sequence[str]]
@@ -24,7 +32,7 @@ class UpdateMeasurements:
         self.columns: tuple[str, ...] = ()
         """Of `tensors`, as `<stat>/<tensor>`."""
         self.grad_norm: Value | None = None
-        """Global, unscaled, before any clipping."""
+        """Global, unscaled, before any clipping; of what this rank holds where parameters are sharded."""
         self.tensors: torch.Tensor | None = None
         """Float32 [stats × tensors]."""
         self.tracked: tuple[torch.Tensor, ...] = ()
@@ -43,8 +51,18 @@ class UpdateMeasurements:
     def read_gradients(self, scale: Value = 1.0) -> None:
         """The gradients are as backward left them, `scale` times too large; only the first call of a step counts."""
         if self.grad_norm is None and self.tracked:
-            self._statistics = self._statistics or statistics_for(self.tracked)
+            self._statistics = self._statistics or statistics_for(self.tracked, self._shares())
             self.grad_norm = self._statistics.before_clip(scale)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether ranks hold parts of the parameters: then `grad_norm` is that of this rank's part."""
+        return any(hasattr(parameter, "placements") for parameter in self.tracked)
+
+    def _shares(self) -> list[float]:
+        if not self.is_sharded:
+            return [1.0] * len(self.tracked)
+        return [share_of(parameter, own_place().rank) for parameter in self.tracked]
 
     def keep_weights(self) -> None:
         """The weights are about to change."""

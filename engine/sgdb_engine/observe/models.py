@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sgdb_engine.events import RunDescribed, TensorShape
+from sgdb_engine.observe.collectives import waits_in_backward, waits_in_forward
 from sgdb_engine.observe.measurements import unique
 from sgdb_engine.observe.observer import NOBODY, Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.owners import Owners, names_in, variable_for
@@ -92,6 +93,10 @@ class Models:
         for module in models:
             if id(module) not in self.roots:
                 self._add(module, sys._getframe(1))
+
+    def any_waits_in_backward(self) -> bool:
+        """Whether a model's gradients are averaged over ranks in the backward that begins."""
+        return any(waits_in_backward(root.module) for root in self.roots.values() if root.module is not None)
 
     # -- before an update -------------------------------------------------------------------------------
 
@@ -263,6 +268,8 @@ class Models:
             observer.quick = False  # an evaluation, perhaps
             if self.evaluated is not None:
                 observer.guarded("validation loss", self.evaluated, not with_gradients)
+        if waits_in_forward(module):
+            observer.own_work_ends()
         observer.inside, observer.phase = True, "forward"
         started = clock()
         try:

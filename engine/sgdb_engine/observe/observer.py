@@ -23,6 +23,7 @@ from sgdb_engine.observe.guard import Guard
 from sgdb_engine.observe.histograms import HistogramPace
 from sgdb_engine.observe.logged import Logged
 from sgdb_engine.observe.measurements import CallRanges, NamesOf
+from sgdb_engine.observe.pending_loss import PendingLoss
 from sgdb_engine.observe.readback import Row, Value, host_value
 from sgdb_engine.observe.rows import QuickSteps, Rows, learning_rates
 from sgdb_engine.observe.step_times import StepTimes
@@ -36,8 +37,6 @@ is_compiling = torch.compiler.is_compiling
 this_thread = threading.get_ident
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 
-QUICK_BELOW_S = 2e-3
-"""Steps shorter than this are quick: the clocks around their parts would cost more than 1 % of them."""
 QUICK_COLUMNS = ("time/step", "lr", "train/loss")
 """Of most quick steps."""
 NOBODY = 0
@@ -47,10 +46,7 @@ _observers: "weakref.WeakSet[Observer]" = weakref.WeakSet()
 
 
 class Observer:
-    """The state of the step that is being observed; its methods are what the hooks call.
-
-    One thread is observed, and only in the process that made it.
-    """
+    """The step that is being observed, in one thread of the process that made it; its methods are what hooks call."""
 
     def __init__(
         self,
@@ -59,6 +55,7 @@ class Observer:
         safe_point: Callable[[int], None],
         told: Told,
         names_of: NamesOf,
+        ranks: int = 1,
     ) -> None:
         self.step = 0
         """Optimizer steps completed."""
@@ -76,14 +73,15 @@ class Observer:
         """Which model that was, by its `id`."""
         self.phase = "between steps"
         """What the training is doing, for whoever looks from outside."""
-        self.budget = Budget(budget_share)
+        self.waiting = False
+        """Within a collective of the script's own."""
+        self.budget = Budget(budget_share, in_step=ranks > 1)
         self.told = told
         self.guard = Guard(recorder, lambda: self.step)
         self.guarded, self.failed = self.guard.run, self.guard.failed
         self.rows = Rows(recorder, self.guarded, told.found)
         self.trainees = Trainees(names_of)
-        self.loss_scale: Value | None = None
-        """What the loss was multiplied by before the next backward."""
+        self.loss = PendingLoss()
         self.gradient_scale: Value = 1.0
         """How many times too large the gradients are."""
         self.ranges = CallRanges()
@@ -106,7 +104,6 @@ class Observer:
         self._times = StepTimes(None)
         self.logged = Logged(self.guard, recorder)
         self._clips: list[Clip] = []
-        self._last_loss: Value | None = None
         self._skipped = 0
         self._others_wait = False
         """An optimizer that does not lead has stepped since the last row."""
@@ -118,16 +115,14 @@ class Observer:
         return types.SimpleNamespace, (), {"thread": NOBODY}
 
     def _begin_step(self, now: float) -> None:
-        self._loss: Any = None
-        self._ready = False
+        self.loss.begin()
         self.inputs = None
-        self._sampled = self.rows.urgent or now >= self.budget.due_from
+        self._sampled = self.rows.urgent or self.budget.due(now, self.step)
         if self._sampled:
             self.rows.urgent = False
             self.trainees.begin()
             self.ranges.begin()
-        fast = self.budget.knows_steps and self.budget.step_s < QUICK_BELOW_S
-        self.quick = fast and self.settled and not self._sampled
+        self.quick = self.budget.allows_quick and self.settled and not self._sampled
 
     def here(self) -> bool:
         """Whether the caller is the training itself: not a worker, not another thread, not a compiler's trace."""
@@ -172,32 +167,18 @@ class Observer:
         """`backward` was called on these tensors. The loss of an update is the sum of all before it."""
         self.backwards += 1
         self._times.went_backward(clock(), seconds)
-        self.add_loss(losses)
+        self.loss.add(losses)
 
-    def add_loss(self, losses: Any) -> None:
-        """Unscaled; not that of a closure that is evaluated again."""
-        scale, self.loss_scale = self.loss_scale, None
-        if self._ready:
-            return
-        for loss in (losses,) if isinstance(losses, torch.Tensor) else losses:
-            if loss.numel() == 1:
-                value = host_value(loss)
-                if scale is not None:
-                    value = value / scale
-                self._loss = value if self._loss is None else self._loss + value
-
-    def add_quick_loss(self, losses: Any) -> None:
+    def went_quickly_backward(self, losses: Any) -> None:
         """The same in a quick step."""
         try:
-            if self._loss is None and not self._ready and losses.is_cpu:
-                self._loss = losses.item()
-                return
-        except Exception:  # several losses, or none that is one number
-            self._loss = None
-        try:
-            self.add_loss(losses)
+            self.loss.add_quickly(losses)
         except Exception as error:
             self.failed("loss", error)
+
+    def own_work_ends(self) -> None:
+        """From here on this rank may wait for the others."""
+        self._times.own_work_ends(clock())
 
     def about_to_clip(self, parameters: Sequence[torch.Tensor]) -> None:
         """The gradients are complete, and these are about to be clipped."""
@@ -208,14 +189,15 @@ class Observer:
         self, parameters: Sequence[torch.Tensor], norm: torch.Tensor, limit: float, norm_type: float
     ) -> None:
         """The gradients of these were clipped to `limit`; `norm` is what it was before."""
-        self._clips.append((parameters, host_value(norm) / self.gradient_scale, limit, norm_type))
+        if not hasattr(norm, "placements"):  # to read that of a sharded model is a collective
+            self._clips.append((parameters, host_value(norm) / self.gradient_scale, limit, norm_type))
         self.has_clipped()
 
     def skipped(self) -> None:
         """The gradients were not finite, so that a scaler left out the update: its loss is no step's."""
-        loss, self._loss = self._loss, None
+        loss = self.loss.value
         self._clips = []
-        self._ready = False
+        self.loss.begin()
         self._skipped += 1
         row = Row(self.step, time.time(), time.monotonic(), {"amp/skipped": float(self._skipped)})
         if loss is not None:
@@ -224,13 +206,13 @@ class Observer:
 
     def gradients_accumulate(self) -> None:
         """What was taken for complete gradients is not: another backward adds to them."""
-        self._ready = False
+        self.loss.closed = False
         if self._sampled:
             self.trainees.begin()
 
     def before_update(self, trainee: Trainee, parameters: Iterable[torch.Tensor]) -> None:
         """Just before the weights change."""
-        self._ready = True
+        self.loss.closed = True
         if self._sampled:
             self.guard.measure("statistics", self._read_before, trainee, parameters)
 
@@ -266,7 +248,7 @@ class Observer:
 
     def after_quick_update(self, trainee: Trainee, optimizer: Any) -> None:
         """The same after a quick step. What is not one group, one loss, and finite, takes a longer way."""
-        now, times, guard, loss = clock(), self._times, self.guard, self._loss
+        now, times, guard, loss = clock(), self._times, self.guard, self.loss.value
         self.step += 1
         try:
             groups = optimizer.param_groups
@@ -281,20 +263,22 @@ class Observer:
         except Exception as error:
             self.failed("row", error)
         times.start, guard.held = now, 0.0
-        if self.rows.urgent or now >= self.budget.due_from:
+        if self.rows.urgent or self.budget.due(now, self.step):
             self._begin_step(now)
         else:
-            self._loss, self._ready, self.inputs = None, False, None
+            self.loss.begin()
+            self.inputs = None
 
     # -- the row ----------------------------------------------------------------------------------------
 
     def _end_odd_update(self, trainee: Trainee, optimizer: Any, now: float) -> None:
         """Of a quick step with several groups, clipping or logged values; numbers of a device have a row at once."""
-        if self._loss is not None and not (isinstance(self._loss, float) and math.isfinite(self._loss)):
+        loss = self.loss.value
+        if loss is not None and not (isinstance(loss, float) and math.isfinite(loss)):
             self._end_update(trainee, lambda: learning_rates(optimizer), True, now)
             return
         rates = [host_value(rate) for rate in learning_rates(optimizer)]
-        trainee.updated(self._loss, rates, self._clips, measured=False)
+        trainee.updated(loss, rates, self._clips, measured=False)
         values = {
             "time/step": self._times.total(now) - self.guard.held,
             **trainee.values,
@@ -307,12 +291,12 @@ class Observer:
     def _end_update(
         self, trainee: Trainee, rates: Callable[[], Sequence[Any]], leads: bool, now: float
     ) -> None:
-        loss = self._last_loss if self._loss is None and not leads else self._loss
+        loss = self.loss.value if leads else self.loss.take_shared()
         trainee.updated(loss, [host_value(rate) for rate in rates()], self._clips, measured=self._sampled)
         self._clips = []
         self.gradient_scale = 1.0
         if leads:
-            self._last_loss = self._loss  # of whoever steps next on the same gradients
+            self.loss.keep_to_share()
             self._quick_steps.flush()
             self._end_step(now)
             news = self.trainees.news()
@@ -320,7 +304,6 @@ class Observer:
                 self.told.noted(news)
         else:
             self._others_wait = True
-            self._loss, self._last_loss, self._ready = None, loss, False
             if trainee.update.tensors is not None:
                 row = Row(self.step, time.time(), time.monotonic(), {})
                 trainee.add_tensors(row)
@@ -337,6 +320,8 @@ class Observer:
             "time/optimizer": times.optimizer,
             "time/sgdb": own.fixed + own.measured,
         }
+        if times.own is not None:
+            values["time/own"] = times.own
         self._others_wait = False
         row = Row(self.step, time.time(), time.monotonic(), values | self.trainees.values())
         row.values.update(self.logged.take())
@@ -362,10 +347,8 @@ class Observer:
             row.values.update(self.ranges.columns())
 
     def _take_histograms(self, now: float) -> None:
-        for trainee in self.trainees.all:
-            columns, values = trainee.update.histograms()
-            if columns:
-                self.rows.take(Row(self.step, time.time(), time.monotonic(), {}, False, columns, values))
+        for columns, values in self.trainees.histograms():
+            self.rows.take(Row(self.step, time.time(), time.monotonic(), {}, False, columns, values))
         self._histograms.taken(now, clock() - now)
 
     # -- what is logged ---------------------------------------------------------------------------------
@@ -383,7 +366,7 @@ class Observer:
         """Values of the step that is under way, if there is one, else of the last completed one."""
         if this_thread() != self.thread:
             self.logged.record_from_another_thread(self.step, values)
-        elif self._loss is not None or self.inputs is not None or self._times.forward:
+        elif self.loss.value is not None or self.inputs is not None or self._times.forward:
             self.logged.add(values)
         else:
             self.flush()

@@ -42,22 +42,28 @@ def columns_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{stat}/{name}" for stat in TENSOR_STATS for name in names)
 
 
-def statistics_for(parameters: Sequence[torch.Tensor]) -> UpdateStatistics:
-    """The cheapest way to measure these parameters where they are."""
+def statistics_for(parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> UpdateStatistics:
+    """The cheapest way to measure these parameters where they are.
+
+    `shares` is what each one's square is multiplied by in that of the global norm: 1 where none is sharded.
+    """
     places: dict[torch.device, list[int]] = {}
     for i, parameter in enumerate(parameters):
         places.setdefault(parameter.device, []).append(i)
     if len(places) > 1:
         return SplitStatistics(
-            {device: (at, _at_one_place([parameters[i] for i in at])) for device, at in places.items()}
+            {
+                device: (at, _at_one_place([parameters[i] for i in at], [shares[i] for i in at]))
+                for device, at in places.items()
+            }
         )
-    return _at_one_place(parameters)
+    return _at_one_place(parameters, shares)
 
 
-def _at_one_place(parameters: Sequence[torch.Tensor]) -> UpdateStatistics:
+def _at_one_place(parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> UpdateStatistics:
     if parameters[0].device.type == "cpu":
-        return HostStatistics(parameters, len(TENSOR_STATS))
-    return DeviceStatistics(parameters)
+        return HostStatistics(parameters, len(TENSOR_STATS), shares)
+    return DeviceStatistics(parameters, shares)
 
 
 class SplitStatistics:

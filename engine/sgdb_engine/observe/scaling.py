@@ -37,7 +37,7 @@ class Scaling:
     def _scaled(self, scaler: Any) -> None:
         value = scaler._scale
         factor: Value = float(value.item()) if value.is_cpu else value.clone()  # it is changed in place
-        self._observer.loss_scale = self._observer.gradient_scale = factor
+        self._observer.loss.scale = self._observer.gradient_scale = factor
         self._observer.quick = False
         self._observer.log({"amp/scale": factor})
 

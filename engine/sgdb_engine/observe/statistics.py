@@ -32,13 +32,38 @@ def columns_for_ranges(place: str) -> tuple[str, ...]:
 
 
 def real_values(tensor: torch.Tensor) -> torch.Tensor:
-    """The values a tensor stores, without its history: those of a sparse one, and both parts of complex numbers."""
-    tensor = tensor.detach()
+    """The values a tensor stores in this process, without its history.
+
+    Those of a sparse one, both parts of complex numbers, and of a sharded one (DTensor) the part that is here.
+    """
+    tensor = local_part(tensor).detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
     elif tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def local_part(tensor: torch.Tensor) -> torch.Tensor:
+    """The shard of a DTensor that this rank holds; any other tensor as it is."""
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()
+
+
+def share_of(tensor: torch.Tensor, rank: int) -> float:
+    """By what a tensor's local square is multiplied so that the sum over all ranks counts each value once.
+
+    Replicated values are held by several ranks, those of ordinary tensors by all; what waits to be summed over ranks
+    (a partial placement) cannot be counted from here.
+    """
+    placements = getattr(tensor, "placements", None)
+    if placements is None:
+        return 1.0 if rank == 0 else 0.0
+    if any(placement.is_partial() for placement in placements):
+        return 0.0
+    mesh = tensor.device_mesh  # type: ignore[attr-defined]
+    held_by = [mesh.size(i) for i, placement in enumerate(placements) if placement.is_replicate()]
+    return 1.0 / float(math.prod(held_by))
 
 
 def host_array(tensor: torch.Tensor) -> np.ndarray:

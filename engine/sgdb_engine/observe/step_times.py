@@ -12,6 +12,8 @@ class StepTimes:
     forward: float = 0.0
     backward: float = 0.0
     optimizer: float = 0.0
+    own: float | None = None
+    """Until it first waits for other ranks; None where it does not."""
     evaluating: bool = False
     """What was seen last may be an evaluation."""
 
@@ -39,6 +41,11 @@ class StepTimes:
         self.backward += seconds
         return begins
 
+    def own_work_ends(self, now: float) -> None:
+        """The first collective of the step begins; later ones say nothing more."""
+        if self.own is None and self.start is not None:
+            self.own = now - self.start
+
     def total(self, now: float) -> float:
         """The time of a step that ends now; 0 where nothing of it was seen begin."""
         return 0.0 if self.start is None else now - self.start
@@ -48,5 +55,6 @@ class StepTimes:
             return False
         self.start = moment
         self.data = self.forward = 0.0
+        self.own = None
         self.evaluating = False
         return True

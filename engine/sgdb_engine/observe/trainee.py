@@ -91,7 +91,9 @@ class Trainee:
                     norm = clipped
                 new = clip_coefficient(clipped, limit)
                 coefficient = new if coefficient is None else coefficient * new
-        if norm is not None:
+        if norm is not None and self.update.is_sharded:
+            self.values["grad_square"] = norm * norm  # those of all ranks add up to that of the global norm
+        elif norm is not None:
             self.values["grad_norm"] = norm
         if coefficient is not None:
             self.values["clip_coef"] = coefficient
@@ -209,6 +211,10 @@ class Trainees:
         for trainee in self.all:
             if not clipped.isdisjoint(map(id, trainee.update.tracked)):
                 trainee.update.read_gradients(scale)
+
+    def histograms(self) -> Iterator[tuple[tuple[str, ...], torch.Tensor | None]]:
+        """Columns and values of the distributions of all parameters."""
+        return (found for trainee in self.all if (found := trainee.update.histograms())[0])
 
     def values(self) -> dict[str, Value]:
         """The newest of the leader; where there are several, those of all under their names."""

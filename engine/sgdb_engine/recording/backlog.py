@@ -17,8 +17,9 @@ _MAX_EVENTS = 10_000
 class Backlog:
     """Records and event lines on their way to a run folder; `problem` says in words why they wait."""
 
-    def __init__(self, folder: Path, segment_bytes: int, max_bytes: int) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, max_bytes: int, rank: int = 0) -> None:
         self.problem = ""
+        self._rank = rank
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
@@ -85,7 +86,7 @@ class Backlog:
     def _write_lines(self) -> None:
         if self._lines:
             if self._events is None:
-                self._events = EventWriter(self._folder)
+                self._events = EventWriter(self._folder, self._rank)
             self._events.append(b"".join(self._lines))
             self._unsynced = True
             self._lines.clear()
@@ -94,7 +95,7 @@ class Backlog:
         if not (self._records or self._gap):
             return
         if self._segments is None:
-            self._segments = SegmentWriter(self._folder, self._segment_bytes)
+            self._segments = SegmentWriter(self._folder, self._segment_bytes, self._rank)
         self._unsynced = True
         if self._gap is not None:
             self._segments.append([Record(GAP, encode_json(self._gap), None, 0, 0)])

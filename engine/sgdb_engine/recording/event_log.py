@@ -7,7 +7,7 @@ import msgspec
 
 from sgdb_engine.events import AnyEvent
 from sgdb_engine.recording.files import AppendFile, open_regular
-from sgdb_engine.recording.folder import EVENTS_JSONL
+from sgdb_engine.recording.folder import events_name
 from sgdb_engine.recording.frames import MAX_PAYLOAD
 from sgdb_engine.recording.nonfinite import to_json, to_plain
 
@@ -38,11 +38,11 @@ def decode_event(line: bytes) -> AnyEvent:
 
 
 class EventWriter:
-    """Appends lines to events.jsonl, behind the last whole one. One writer a folder."""
+    """Appends lines to events.jsonl, behind the last whole one. One writer a rank."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rank: int = 0) -> None:
         """Opens or makes the file; raises OSError."""
-        path = folder / EVENTS_JSONL
+        path = folder / events_name(rank)
         self._file = AppendFile(path, _end_of_last_line(path) if path.exists() else 0)
 
     def append(self, lines: bytes) -> None:
@@ -74,8 +74,8 @@ def _end_of_last_line(path: Path) -> int:
 class EventReader:
     """Follows events.jsonl; reads a bounded part each time, whole lines only."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / EVENTS_JSONL
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self._path = folder / events_name(rank)
         self._offset = 0
 
     def poll(self, max_bytes: int) -> tuple[list[AnyEvent], int, bool]:

@@ -20,17 +20,18 @@ class LogPart(NamedTuple):
 
 
 class LogReader:
-    """Follows the segments of one run folder. No error on damage, no link followed."""
+    """Follows the segments of one rank in a run folder. No error on damage, no link followed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rank: int = 0) -> None:
         self._folder = folder
+        self._rank = rank
         self._number = -1
         self._offset = 0
         self._decoder = Decoder()
 
     def poll(self, max_bytes: int) -> LogPart:
         """The records that follow."""
-        later = [n for n in segment_numbers(self._folder) if n > self._number]
+        later = [n for n in segment_numbers(self._folder, self._rank) if n > self._number]
         if self._number < 0:
             if not later:
                 return LogPart([], 0, True)
@@ -50,7 +51,7 @@ class LogReader:
 
     def _read(self, max_bytes: int) -> tuple[bytes, bool]:
         try:
-            with os.fdopen(open_regular(segment_path(self._folder, self._number)), "rb") as file:
+            with os.fdopen(open_regular(segment_path(self._folder, self._number, self._rank)), "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < self._offset:  # cut back behind damage; the sequence numbers tell what is known
                     self._offset = 0

@@ -35,10 +35,10 @@ class Batch(NamedTuple):
 class RunReader:
     """Follows a run folder; bounded work per poll, no error on damage, no link followed."""
 
-    def __init__(self, folder: Path, max_bytes_per_poll: int = _MAX_BYTES_PER_POLL) -> None:
+    def __init__(self, folder: Path, max_bytes_per_poll: int = _MAX_BYTES_PER_POLL, rank: int = 0) -> None:
         self._max_bytes = max_bytes_per_poll
-        self._log = LogReader(folder)
-        self._events = EventReader(folder)
+        self._log = LogReader(folder, rank)
+        self._events = EventReader(folder, rank)
         self._pending: list[Decoded] = []
         self._at_end = False
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sgdb_engine.recording.files import AppendFile, open_regular
+from sgdb_engine.recording.folder import segment_prefix
 from sgdb_engine.recording.frames import MAX_FRAME, encode_frame, scan
 from sgdb_engine.recording.json_records import SCHEMA, Schema, encode_json
 
 SEGMENT_BYTES = 64 * 2**20
-_PREFIX = "metrics-"
 _SUFFIX = ".log"
 _CHUNK_BYTES = 256 * 2**10
 
@@ -25,33 +25,35 @@ class Record(NamedTuple):
     last_step: int
 
 
-def segment_path(folder: Path, number: int) -> Path:
-    """The file of this segment."""
-    return folder / f"{_PREFIX}{number:05d}{_SUFFIX}"
+def segment_path(folder: Path, number: int, rank: int = 0) -> Path:
+    """The file of this segment of a rank."""
+    return folder / f"{segment_prefix(rank)}{number:05d}{_SUFFIX}"
 
 
-def segment_numbers(folder: Path) -> list[int]:
-    """The numbers of the segments there, in order."""
+def segment_numbers(folder: Path, rank: int = 0) -> list[int]:
+    """The numbers of the segments of a rank that are there, in order."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:
         return []
-    kept = [n[len(_PREFIX) : -len(_SUFFIX)] for n in names if n.startswith(_PREFIX) and n.endswith(_SUFFIX)]
+    prefix = segment_prefix(rank)
+    kept = [n[len(prefix) : -len(_SUFFIX)] for n in names if n.startswith(prefix) and n.endswith(_SUFFIX)]
     return sorted(int(n) for n in kept if n.isascii() and n.isdigit() and len(n) >= 5)
 
 
 class SegmentWriter:
-    """Appends records to the newest segment, behind its last whole record. One writer a folder."""
+    """Appends records to the newest segment, behind its last whole record. One writer a rank."""
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, rank: int = 0) -> None:
         """Opens the newest segment, or makes the first; raises OSError."""
         self._folder = folder
+        self._rank = rank
         self._segment_bytes = segment_bytes
-        numbers = segment_numbers(folder)
-        ends = [_end_of(segment_path(folder, number)) for number in numbers[-2:]]
+        numbers = segment_numbers(folder, rank)
+        ends = [_end_of(segment_path(folder, number, rank)) for number in numbers[-2:]]
         self._seq = max((next_seq for _, next_seq in ends), default=0)
         self._number = numbers[-1] if numbers else 0
-        self._file = AppendFile(segment_path(folder, self._number), ends[-1][0] if ends else 0)
+        self._file = AppendFile(segment_path(folder, self._number, rank), ends[-1][0] if ends else 0)
         self._schemas: set[int] = set()
 
     def append(self, records: Sequence[Record]) -> int:
@@ -92,7 +94,7 @@ class SegmentWriter:
 
     def _rotate(self) -> None:
         self._file.sync()
-        following = AppendFile(segment_path(self._folder, self._number + 1), 0)
+        following = AppendFile(segment_path(self._folder, self._number + 1, self._rank), 0)
         self._file.close()
         self._file = following
         self._number += 1

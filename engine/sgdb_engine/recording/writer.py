@@ -37,10 +37,15 @@ class Recorder:
     """Writes a run folder's metric log and events; nothing in it raises into or blocks the training."""
 
     def __init__(
-        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, backlog_bytes: int = 64 * 2**20
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        backlog_bytes: int = 64 * 2**20,
+        rank: int = 0,
     ) -> None:
         self._queue: deque[Queued | _QueuedEvent | threading.Event] = deque(maxlen=_QUEUE_LENGTH)
-        self._backlog = Backlog(folder, segment_bytes, backlog_bytes)
+        self._backlog = Backlog(folder, segment_bytes, backlog_bytes, rank)
         self._encoder: Encoder | None = None  # it needs numpy, which the user's code may want to set up first
         self._failure = ""
         self._tensor_bytes_appended = 0

@@ -103,7 +103,8 @@ KINDS = [HostStatistics, DeviceStatistics]
 
 
 def make(kind: type, parameters: list[torch.Tensor]) -> HostStatistics | DeviceStatistics:
-    return kind(parameters, len(TENSOR_STATS)) if kind is HostStatistics else kind(parameters)
+    shares = [1.0] * len(parameters)
+    return kind(parameters, len(TENSOR_STATS), shares) if kind is HostStatistics else kind(parameters, shares)
 
 
 def norm(values: torch.Tensor) -> float:

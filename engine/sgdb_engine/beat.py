@@ -1,0 +1,123 @@
+"""What one rank of several says about itself a few times a second, from a thread beside its training."""
+
+import contextlib
+import faulthandler
+import os
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from sgdb_engine.ranks.halting import halts_in
+from sgdb_engine.ranks.standing import RankStatus, write_rank
+from sgdb_engine.recording import liveness
+from sgdb_engine.session import End, Engine
+
+PERIOD_S = 0.2
+LOOK_S = 2.0
+"""A rank that is still for so long says in which line it is."""
+HANGS_S = 30.0
+HANGS_STEPS = 10
+"""A rank that is still for longer than both this time and so many steps writes down the stacks of its threads, before
+the watchdog of a communication library ends it."""
+
+
+class Beat:
+    """Writes rank-<n>.json, and holds and stops its training where the first rank wants all to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
+        self._seen: tuple[int, str] = (-1, "")
+        self._since = time.monotonic()
+        self._dumped = False
+        self._heard = 0
+        self._thread = threading.Thread(target=self._run, name="sgdb-beat", daemon=True)
+
+    def start(self) -> None:
+        """From now on, until the engine's end."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until the end is written."""
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while self._engine.wait(PERIOD_S) is None:
+            if self._engine.place.rank:
+                self._obey()
+            self.write()
+        self.write(self._engine.end)
+
+    def _obey(self) -> None:
+        halts = halts_in(self._engine.folder)
+        if halts is not None and halts.number != self._heard:
+            self._engine.gate.follow(halts)
+            self._heard = halts.number
+
+    def write(self, end: End | None = None) -> None:
+        """How this rank stands, or how it ended; raises nothing."""
+        with contextlib.suppress(Exception):  # a full disk, say: the rank is seen again when it is not
+            self._write(end)
+
+    def _write(self, end: End | None) -> None:
+        engine, now = self._engine, time.monotonic()
+        phase, thread = engine.phase
+        if (engine.step, phase) != self._seen:
+            self._seen, self._since = (engine.step, phase), now
+        still_s, latest = now - self._since, engine.latest()
+        host, boot_id, pid, start_time = self._who
+        if end is None:
+            self._dump_stacks_if_it_hangs(still_s, latest.get("time/step", 0.0))
+        write_rank(
+            engine.folder,
+            RankStatus(
+                rank=engine.place.rank,
+                size=engine.place.size,
+                host=host,
+                boot_id=boot_id,
+                pid=pid,
+                start_time=start_time,
+                wall=time.time(),
+                state=end.state if end else engine.state,
+                step=engine.step,
+                phase=phase,
+                still_s=round(still_s, 1),
+                where=line_of(thread) if still_s > LOOK_S and end is None else "",
+                own_s=latest.get("time/own"),
+                step_s=latest.get("time/step"),
+                loss=latest.get("train/loss"),
+                grad_norm=latest.get("grad_norm"),
+                heard=self._heard,
+                message=end.message if end else "",
+            ),
+        )
+
+    def _dump_stacks_if_it_hangs(self, still_s: float, step_s: float) -> None:
+        if self._dumped or self._engine.state != "running" or still_s < max(HANGS_S, HANGS_STEPS * step_s):
+            return
+        self._dumped = True
+        path = self._engine.folder / f"rank-{self._engine.place.rank:05d}-stacks.txt"
+        with path.open("w") as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+
+
+def line_of(thread: int) -> str:
+    """The innermost line of the user's own code that a thread is in, and what it has called there."""
+    frame = sys._current_frames().get(thread)
+    called = frame.f_code.co_name if frame is not None else ""
+    while frame is not None and not _is_users(frame):
+        called = frame.f_code.co_name
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    inside = f" in {called}" if called != frame.f_code.co_name else ""
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}{inside}"
+
+
+def _is_users(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    libraries = (*sysconfig.get_paths().values(), str(Path(__file__).parent), "<frozen")
+    return not file.startswith(libraries)
