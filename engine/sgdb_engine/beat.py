@@ -3,14 +3,18 @@
 import contextlib
 import faulthandler
 import os
+import statistics
 import sys
 import sysconfig
 import threading
 import time
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
 from sgdb_engine.ranks.halting import halts_in
+from sgdb_engine.ranks.judging import hangs
 from sgdb_engine.ranks.standing import RankStatus, write_rank
 from sgdb_engine.recording import liveness
 from sgdb_engine.session import End, Engine
@@ -18,10 +22,8 @@ from sgdb_engine.session import End, Engine
 PERIOD_S = 0.2
 LOOK_S = 2.0
 """A rank that is still for so long says in which line it is."""
-HANGS_S = 30.0
-HANGS_STEPS = 10
-"""A rank that is still for longer than both this time and so many steps writes down the stacks of its threads, before
-the watchdog of a communication library ends it."""
+OWN_WORKS = 15
+"""Its own work is told as the median of so many looks: three seconds."""
 
 
 class Beat:
@@ -34,6 +36,7 @@ class Beat:
         self._since = time.monotonic()
         self._dumped = False
         self._heard = 0
+        self._own_works: deque[float] = deque(maxlen=OWN_WORKS)
         self._thread = threading.Thread(target=self._run, name="sgdb-beat", daemon=True)
 
     def start(self) -> None:
@@ -86,7 +89,7 @@ class Beat:
                 phase=phase,
                 still_s=round(still_s, 1),
                 where=line_of(thread) if still_s > LOOK_S and end is None else "",
-                own_s=latest.get("time/own"),
+                own_s=self._own_work(latest),
                 step_s=latest.get("time/step"),
                 loss=latest.get("train/loss"),
                 grad_norm=latest.get("grad_norm"),
@@ -95,8 +98,13 @@ class Beat:
             ),
         )
 
+    def _own_work(self, latest: Mapping[str, float]) -> float | None:
+        if "time/own" in latest:
+            self._own_works.append(latest["time/own"])
+        return statistics.median(self._own_works) if self._own_works else None
+
     def _dump_stacks_if_it_hangs(self, still_s: float, step_s: float) -> None:
-        if self._dumped or self._engine.state != "running" or still_s < max(HANGS_S, HANGS_STEPS * step_s):
+        if self._dumped or self._engine.state != "running" or not hangs(still_s, step_s):
             return
         self._dumped = True
         path = self._engine.folder / f"rank-{self._engine.place.rank:05d}-stacks.txt"

@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 
+from sgdb_engine.events import ENDED
 from sgdb_engine.launch import Order, starting
-from sgdb_engine.ranks.standing import ENDED, who_failed
+from sgdb_engine.ranks.judging import who_failed
+from sgdb_engine.ranks.standing import read_ranks
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording.files import write_atomically
 from sgdb_engine.recording.output_log import OutputLog
@@ -102,7 +104,7 @@ def _ended(returncode: int, folder: Path) -> End:
     """The first rank has said how it ended; if another one failed, that is how the run ended."""
     status = run_folder.read_status(folder)
     code = 128 - returncode if returncode < 0 else returncode
-    failed = who_failed(folder)
+    failed = who_failed(read_ranks(folder))
     if failed or (code and status.state not in ("stopped", "failed")):
         return End("failed", code or 1, failed or f"torchrun ended with exit code {code}")
     if status.state not in ENDED:

@@ -10,6 +10,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal
 
+import msgspec
+
 from sgdb_engine.control import Command, ControlClient, Pause, Resume, Step, Stop
 from sgdb_engine.errors import ControlError, RunFolderError
 from sgdb_engine.events import (
@@ -21,12 +23,15 @@ from sgdb_engine.events import (
     EpochEnded,
     Finding,
     FindingChanged,
+    ProbeFailed,
     RunDescribed,
     State,
     StateChanged,
     TrainingFailed,
     Validated,
 )
+from sgdb_engine.ranks.reading import RanksReader
+from sgdb_engine.ranks.standing import RankStatus
 from sgdb_engine.recording.folder import OUTPUT_LOG, RunInfo, RunStatus, is_alive, read_info, read_status
 from sgdb_engine.recording.history import History
 from sgdb_engine.recording.liveness import host_name
@@ -85,8 +90,11 @@ class RunView:
         self.history = History()
         self.info: RunInfo = read_info(folder)
         self.status: RunStatus | None = None
+        self.ranks: list[RankStatus] = []
+        """How each process of the training stands; empty where there is but one."""
         self.state: ViewState = "starting"
         self._reader = RunReader(folder)
+        self._ranks_reader = RanksReader(folder)
         self._output = TailReader(folder / OUTPUT_LOG)
         self._answers: SimpleQueue[LogLine] = SimpleQueue()
         self._told = StateChanged(state="starting")
@@ -126,11 +134,15 @@ class RunView:
     def poll(self) -> Changed:
         """Read what came since the last call; bounded work, never raises because of what a file holds."""
         batch = self._reader.poll()
-        self.history.add(batch)
+        news = self._ranks_reader.poll(batch.scalars)
+        self.ranks = news.ranks
+        self.history.add(batch._replace(scalars=batch.scalars + news.rows))
         self.missing_records += batch.missing_records
         self.caught_up = batch.caught_up
         for event in batch.events:
             self._take(event)
+        for rank, event in news.events:
+            self._take_from_another(rank, event)
         printed = self._take_output()
         answered = self._take_answers()
         before = self.state
@@ -138,10 +150,10 @@ class RunView:
         if self.state == "lost" != before and self.status is not None:
             self._log(_last_words(self.status))
         return Changed(
-            scalars=bool(batch.scalars or batch.rewinds),
+            scalars=bool(batch.scalars or batch.rewinds or news.rows),
             tensors=bool(batch.tensors or batch.rewinds),
-            events=bool(batch.events),
-            log=bool(printed or batch.events or answered),
+            events=bool(batch.events or news.events),
+            log=bool(printed or batch.events or news.events or answered),
             state=before != self.state,
         )
 
@@ -214,6 +226,19 @@ class RunView:
         mark = _mark(event)
         if mark:
             self.marks.append(mark)
+
+    def _take_from_another(self, rank: int, event: AnyEvent) -> None:
+        """Of the other ranks only what goes wrong there: all else the first one tells for them."""
+        match event:
+            case FindingChanged(finding=finding) if (finding.code, finding.where) not in self.findings:
+                told = msgspec.structs.replace(finding, message=f"rank {rank}: {finding.message}")
+                event = msgspec.structs.replace(event, finding=told)
+                self._take_finding(told)
+            case TrainingFailed() | ProbeFailed():
+                pass
+            case _:
+                return
+        self._log([LogLine(f"[rank {rank}] {line.text}", line.tone, line.step) for line in log_lines(event)])
 
     def _take_finding(self, finding: Finding) -> None:
         key = (finding.code, finding.where)

@@ -1,12 +1,14 @@
 """From the records of a run to what the charts draw."""
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Literal
 
 import numpy as np
 
 from sgdb_engine.recording.history import History
 from sgdb_tui.bridge import RunView
+from sgdb_tui.columns import by_optimizer, learning_rates
 from sgdb_tui.plotting.cells import Role
 from sgdb_tui.plotting.series import Curve, curve_from_bins
 from sgdb_tui.plotting.x_axis import STEPS, XUnit, by_time, scaled
@@ -17,6 +19,8 @@ AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 _TIME_SAMPLES = 512
 _BINS_PER_COLUMN = 2
 _TERM_ROLES: tuple[Role, ...] = ("third", "fourth")
+_ROLES: tuple[Role, ...] = ("train", "third", "fourth")
+"""Of the curves of several optimizers; the validation has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class Curves:
         """Training loss, validation loss, and the terms of the loss where there are several."""
         known = ("train/loss", "train/accuracy")
         terms = [name for name in self._history.names() if name.startswith("train/") and name not in known]
-        curves = [*self._of("train/loss", "train", "train"), *self._of("val/loss", "val", "val")]
+        curves = self._by_optimizer("train/loss", "train", "train")
+        curves += self._of("val/loss", "val", "val")
         for index, column in enumerate(terms):
             role = _TERM_ROLES[index % len(_TERM_ROLES)]
             curves += self._of(column, column.removeprefix("train/"), role)
@@ -91,11 +96,12 @@ class Curves:
 
     def grad_norm(self) -> list[Curve]:
         """The norm of the whole gradient, before clipping."""
-        return self._of("grad_norm", "‖g‖", "third")
+        return self._by_optimizer("grad_norm", "‖g‖", "third")
 
     def learning_rate(self) -> list[Curve]:
         """What the optimizer had so far, and the planned schedule as a whole."""
-        curves = self._of("lr", "now", "train")
+        rates = zip(learning_rates(self._history), cycle(_ROLES), strict=False)
+        curves = [curve for (name, column), role in rates for curve in self._of(column, name or "now", role)]
         planned = self._view.described.planned_lr
         if planned:
             steps, rates = np.array(planned, np.float64).T
@@ -104,9 +110,18 @@ class Curves:
             curves.append(Curve("plan", "p", "planned", x, rates, rates, rates, none))
         return curves
 
+    def _by_optimizer(self, column: str, name: str, role: Role) -> list[Curve]:
+        """One curve, or one of each optimizer where there are several."""
+        found = by_optimizer(self._history, column)
+        if len(found) < 2:
+            return self._of(column, name, role)
+        roles = zip(found, cycle(_ROLES), strict=False)
+        return [curve for (owner, own), role in roles for curve in self._of(own, owner, role)]
+
     def _of(self, column: str, name: str, role: Role) -> list[Curve]:
         if column not in self._history.names():
             return []
         window = self._window
         bins = self._history.series(column, window.first, window.last, window.bins)
-        return [curve_from_bins(name, bins, self._unit.x_of_step, color=role)]
+        label = name[-1] if " group " in f" {name}" else None
+        return [curve_from_bins(name, bins, self._unit.x_of_step, label=label, color=role)]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sgdb_engine.recording.history import History
 from sgdb_engine.text import clean
 from sgdb_tui.bridge import RunView
+from sgdb_tui.columns import by_optimizer, learning_rates, logged, ranges
 from sgdb_tui.formatting import count, duration, number, percent, size
 from sgdb_tui.plotting.cells import Ink
 from sgdb_tui.widgets.readings import Reading
@@ -17,10 +18,6 @@ Floats = NDArray[np.float64]
 PARTS = 64
 """Into how many parts the past of a reading is cut."""
 
-_SHOWN_ELSEWHERE = (
-    *("train/", "val/", "lr", "grad_norm", "clip_coef", "time/", "input", "output"),
-    *("cpu/", "gpu/", "mem/", "check/"),
-)
 _NONE = np.empty(0)
 _WAITING_FOR_DATA = 0.3
 """Share of the step time spent waiting for data that is worth a colour."""
@@ -30,13 +27,13 @@ def now_readings(view: RunView) -> list[Reading]:
     """The present values of a run, the most telling first; what was never measured is left out."""
     history = view.history
     rows = [
-        _measured(history, "train loss", "train/loss"),
+        *_of_each(history, "train loss", "train/loss"),
         _measured(history, "val loss", "val/loss"),
         _gap(history),
         _accuracy(history),
-        _measured(history, "grad norm", "grad_norm"),
+        *_of_each(history, "grad norm", "grad_norm"),
         _update_ratio(history),
-        _measured(history, "lr", "lr"),
+        *(_measured(history, f"{name} lr".strip(), column) for name, column in learning_rates(history)),
         _rate(view),
         _data_wait(history),
         _measured(history, "memory", "mem/rss", size),
@@ -50,20 +47,20 @@ def now_readings(view: RunView) -> list[Reading]:
 
 def tensor_readings(history: History, kind: str) -> list[Reading]:
     """What the last batch looked like going in (`kind` "input") or coming out ("output")."""
-    prefixes = dict.fromkeys(
-        name.rpartition("/")[0] for name in history.names() if name == f"{kind}/min" or _is_named(name, kind)
-    )
     rows = []
-    for prefix in prefixes:
-        shown = clean(prefix.partition(".")[2], 12)
+    for shown, prefix in ranges(history, kind):
         for stat in ("min", "max", "mean", "std"):
             rows.append(_measured(history, f"{shown} {stat}".strip(), f"{prefix}/{stat}"))
         rows.append(_nonfinite(history, f"{shown} NaN/Inf".strip(), f"{prefix}/nonfinite"))
     return [row for row in rows if row is not None]
 
 
-def _is_named(name: str, kind: str) -> bool:
-    return name.startswith(f"{kind}.") and name.endswith("/min")
+def _of_each(history: History, name: str, column: str) -> list[Reading | None]:
+    """Of each optimizer, where there are several."""
+    return [
+        _measured(history, f"{owner} {name.removeprefix('train ')}" if owner else name, own)
+        for owner, own in by_optimizer(history, column)
+    ]
 
 
 def _measured(
@@ -163,8 +160,7 @@ def _best(view: RunView) -> Reading | None:
 
 def _logged(history: History) -> list[Reading | None]:
     """Names that the training code logged itself."""
-    own = [name for name in history.names() if not name.startswith(_SHOWN_ELSEWHERE)]
-    return [_measured(history, clean(name, 40), name) for name in own]
+    return [_measured(history, clean(name, 40), name) for name in logged(history)]
 
 
 def _nonfinite(history: History, name: str, column: str) -> Reading | None:

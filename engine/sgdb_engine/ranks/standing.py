@@ -10,11 +10,9 @@ from sgdb_engine.events import State
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.files import open_regular, write_atomically
 from sgdb_engine.recording.nonfinite import to_json, to_plain
-from sgdb_engine.text import clean
 
 MAX_BYTES = 2**16
 MOST_RANKS = 2**14
-ENDED = ("finished", "stopped", "failed")
 SILENCE_S = 30.0
 """A rank on another machine that has written nothing for so long is gone."""
 
@@ -67,7 +65,7 @@ def read_rank(folder: Path, rank: int) -> RankStatus | None:
 
 
 def read_ranks(folder: Path) -> list[RankStatus]:
-    """Of all ranks that have said so, in their order."""
+    """Of all ranks that have said so, in their order; of none where there is but one process."""
     first = read_rank(folder, 0)
     size = min(first.size, MOST_RANKS) if first else 0
     found = (read_rank(folder, rank) for rank in range(1, size))
@@ -79,13 +77,3 @@ def lives(status: RankStatus) -> bool:
     if status.host == liveness.host_name():
         return liveness.still_runs(status.host, status.boot_id, status.pid, status.start_time)
     return time.time() - status.wall < SILENCE_S
-
-
-def who_failed(folder: Path) -> str:
-    """The rank that failed first, in words: the others do of it. Empty where none failed."""
-    ranks = read_ranks(folder)
-    gone = [each for each in ranks if each.state not in ENDED and not lives(each)]
-    failed = sorted((each for each in ranks if each.state == "failed"), key=lambda each: each.wall)
-    told = [f"rank {each.rank} is gone since step {each.step}: killed, or out of memory" for each in gone]
-    told += [f"rank {each.rank} failed: {clean(each.message, 300)}" for each in failed]
-    return told[0] if told else ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.widget import Widget
 
 from sgdb_tui.now import now_readings, tensor_readings
@@ -13,6 +14,7 @@ from sgdb_tui.widgets.findings import Findings
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.log_view import LogView
 from sgdb_tui.widgets.range_bars import RangeBars
+from sgdb_tui.widgets.ranks import Ranks
 from sgdb_tui.widgets.readings import Readings
 
 
@@ -30,6 +32,10 @@ class Overview(RunScreen):
         "findings",
         "log",
     )
+
+    def compose_head(self) -> ComposeResult:
+        """Shown where there are several."""
+        yield Ranks()
 
     def panels(self) -> Iterable[Widget]:
         """In the order in which the grid is filled."""
@@ -60,6 +66,8 @@ class Overview(RunScreen):
         self.query_one("#now", Readings).show(now_readings(self.view))
         self.query_one("#inputs", Readings).show(tensor_readings(history, "input"))
         self.query_one("#outputs", Readings).show(tensor_readings(history, "output"))
+        self.set_class(bool(self.view.ranks), "-ranks")
+        self.query_one(Ranks).show(self.view.ranks)
         show_gradients(self.query_one(HeatMap), self.view)
         show_parameters(self.query_one(RangeBars), history)
 

@@ -232,7 +232,9 @@ class RunScreen(Screen[None]):
     def _maximise(self, panel: Panel | None) -> None:
         with self.app.batch_update():
             self.query(".-maximum").remove_class("-maximum")
-            self.query_one("#panels").set_class(panel is not None, "-maximised")
+            grid = self.query_one("#panels")
+            grid.set_class(panel is not None, "-maximised")
+            grid.display = panel is None or panel.parent is grid
             if panel is not None:
                 panel.add_class("-maximum")
         self.call_after_refresh(self._focus_visible)
