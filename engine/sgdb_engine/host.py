@@ -249,6 +249,7 @@ class Host:
             exit_code=None if self._order.launched else exit_code,  # which is that of all ranks
             metrics={n: v for n, v in engine.latest().items() if n.startswith(METRICS_TOLD)},
             findings=len(engine.findings),
+            can_save=engine.saving.state is not None,
         )
         with contextlib.suppress(OSError):  # a full disk must not end the run; the recorder says so in words
             run_folder.write_status(engine.folder, status)

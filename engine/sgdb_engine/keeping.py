@@ -65,7 +65,7 @@ class Keeping:
 
     def _save(self, place: str, keep: int) -> bool:
         try:
-            self._engine.save(place, keep)
+            self._engine.saving.save(self._engine.step, place, keep)
         except Exception as error:  # a full disk, say: the training goes on
             self._note(f"Not saved into {place}/: {error}")
             return False

@@ -17,7 +17,6 @@ from sgdb_engine.best import Best
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Resume, Step, Stop
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import (
-    CheckpointSaved,
     CheckStage,
     EpochEnded,
     Finding,
@@ -34,6 +33,7 @@ from sgdb_engine.ranks.halting import FirstRank
 from sgdb_engine.ranks.place import ALONE, Place
 from sgdb_engine.recording.lease import acquire_lease
 from sgdb_engine.recording.writer import Recorder
+from sgdb_engine.saving import Saving
 
 if TYPE_CHECKING:
     from sgdb_engine.observe.observer import Observer
@@ -95,10 +95,11 @@ class Engine:
         self.place = place
         self._lease = acquire_lease(folder) if place.rank == 0 else None
         self.recorder = Recorder(folder, rank=place.rank)
+        self.saving = Saving(folder, self.recorder.event)
         self.gate = Gate(
             self._state_changed,
             self.recorder.event,
-            self._save,
+            self.saving.save,
             max_steps,
             lambda: self.give_up(),
             FirstRank(folder, place) if place.size > 1 and place.rank == 0 else None,
@@ -124,8 +125,6 @@ class Engine:
         self._budget = budget
         self._observer: Observer | None = None
         self._state: State = "starting"
-        self._saved_state: Callable[[], Mapping[str, Any]] | None = None
-        self._keep = 3
         self._best = Best("val/loss")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self.run, name="sgdb-training", daemon=True)
@@ -270,8 +269,7 @@ class Engine:
 
     def checkpoint_with(self, state: Callable[[], Mapping[str, Any]], keep: int = 3) -> None:
         """Says what belongs into a checkpoint, and how many are kept."""
-        self._saved_state = state
-        self._keep = keep
+        self.saving.state, self.saving.keep = state, keep
 
     def epoch_ended(self, epoch: int) -> None:
         """Records a completed epoch."""
@@ -352,9 +350,9 @@ class Engine:
     def stopped(self, stop: StopTraining) -> End:
         """How a run ends that was stopped; with a checkpoint where one was asked for and can be made."""
         message = stop.reason
-        if stop.checkpoint and self._saved_state is not None:
+        if stop.checkpoint and self.saving.state is not None:
             try:
-                message = f"{message}; checkpoint {self._save(self.step)}"
+                message = f"{message}; checkpoint {self.saving.save(self.step)}"
             except Exception as error:  # a full disk, say: the run has stopped as asked all the same
                 message = f"{message}; no checkpoint: {error}"
         return End("stopped", 0, message)
@@ -372,24 +370,6 @@ class Engine:
         summary = "".join(traceback.format_exception_only(error)).strip()
         self.recorder.event(TrainingFailed(step=self.step, error=summary, traceback=text))
         return End("failed", 1, summary)
-
-    def save(self, place: str, keep: int) -> str:
-        """Commits the state to a folder of the run; called by the training, between two steps.
-
-        Raises CheckpointError: the disk refused, or the state cannot be saved.
-        """
-        return self._save(self.step, place, keep)
-
-    def _save(self, step: int, place: str = "checkpoints", keep: int | None = None) -> str:
-        if self._saved_state is None:
-            return "nothing to save yet"
-        from sgdb_engine.checkpoint import save_checkpoint
-
-        path = save_checkpoint(self.folder / place, step, self._saved_state(), keep or self._keep)
-        size = sum(file.stat().st_size for file in path.iterdir())
-        name = path.name if place == "checkpoints" else f"{place}/{path.name}"
-        self.recorder.event(CheckpointSaved(step=step, path=name, size_bytes=size))
-        return name
 
     def _state_changed(self, state: State, step: int, reason: str) -> None:
         if self._observer is not None:

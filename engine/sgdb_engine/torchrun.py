@@ -41,6 +41,7 @@ def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
     folder = Path(order.folder)
     with contextlib.suppress(OSError):  # a full disk is told by the ranks
         run_folder.write_status(folder, starting(os.getpid(), "starting the ranks with torchrun"))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which all of them inherit
     process = subprocess.Popen(  # noqa: S603  (our own command line)
         _command(order.nproc),
         env={**os.environ, ORDER: _order_of_a_rank(order)},
@@ -52,7 +53,6 @@ def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
         asked.append(signal.Signals(number))
         threading.Thread(target=process.send_signal, args=(number,), daemon=True).start()
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for ending in EXIT_CODE_OF_SIGNAL:
         signal.signal(ending, pass_on)
     while process.poll() is None:

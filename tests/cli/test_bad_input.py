@@ -178,6 +178,21 @@ def test_a_command_line_that_cannot_be_is_refused(sgdb: Sgdb, folder: Path, argu
     assert "Traceback" not in message
 
 
+def test_only_scripts_train_in_several_processes(sgdb: Sgdb, folder: Path) -> None:
+    assert "--nproc 2 train.py" in assert_refused(sgdb, folder, "--nproc", "2", "run.toml")
+
+
+def test_under_torchrun_a_config_and_another_launch_are_refused(
+    sgdb: Sgdb, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train.py").write_text("")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "trains in one process" in assert_refused(sgdb, folder, "run.toml")
+    (folder / "out.json").unlink(missing_ok=True)
+    assert "leave it out" in assert_refused(sgdb, folder, "--nproc", "2", "train.py")
+
+
 @pytest.mark.parametrize("place", ["nowhere/out.json", "folder", "/proc/out.json"])
 def test_a_summary_that_could_not_be_written_is_refused_before_the_training(
     sgdb: Sgdb, folder: Path, place: str

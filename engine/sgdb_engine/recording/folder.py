@@ -81,6 +81,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The newest losses and metrics, by column."""
     findings: int = 0
     """How many were raised so far."""
+    can_save: bool = True
+    """A stop can save a checkpoint: sgdb knows what belongs into it. Of a script it does not."""
 
 
 def create_run_folder(runs_dir: Path, name: str) -> Path:

@@ -67,3 +67,35 @@ def test_quick_steps_cost_what_a_timed_one_did_and_what_their_rows_took() -> Non
         budget.quick_steps_ended(20, 20e-3, 0.2e-3)
     assert budget.own_share == pytest.approx(0.01 + 0.01, rel=0.01)
     assert budget.step_s == pytest.approx(1e-3, rel=0.01)
+
+
+def measured_in_step(step_s: float, cost_s: float, steps: int = 4000) -> set[int]:
+    """The steps that a rank measures, of so many."""
+    budget, now, measured = Budget(0.02, in_step=True), 1000.0, set()
+    for step in range(steps):
+        spent = cost_s if budget.due(now, step) else 0.0
+        if spent:
+            measured.add(step + 1)
+        now += step_s + spent
+        budget.step_ended(step_s + spent, 0.0, spent, now)
+    return measured
+
+
+def test_ranks_of_different_speed_measure_steps_that_are_common_to_them() -> None:
+    fast, slow = measured_in_step(1e-3, 0.3e-3), measured_in_step(1.1e-3, 0.9e-3)
+    assert len(slow) < len(fast)
+    assert len(slow - fast) <= 2
+    assert len(slow & fast) >= 10
+
+
+def test_ranks_that_measure_in_step_keep_to_the_share() -> None:
+    for step_s, cost_s in ((1e-3, 1e-3), (1e-2, 1e-3)):
+        spent = len(measured_in_step(step_s, cost_s)) * cost_s
+        assert UNSEEN * spent <= 0.021 * 4000 * step_s + 4 * UNSEEN * cost_s
+
+
+def test_ranks_never_leave_the_parts_of_a_step_untimed() -> None:
+    budget = Budget(0.02, in_step=True)
+    for k in range(100):
+        budget.step_ended(1e-4, 1e-6, 0.0, k * 1e-4)
+    assert not budget.allows_quick

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sgdb_engine.observe import device_statistics
 from sgdb_engine.observe.device_statistics import DeviceStatistics
 from sgdb_engine.observe.host_statistics import HostStatistics
-from sgdb_engine.observe.parameters import TENSOR_STATS
+from sgdb_engine.observe.parameters import TENSOR_STATS, SplitStatistics
 from sgdb_engine.observe.statistics import device_ranges, host_array, ranges, tensor_ranges
 
 NAN, INF = math.nan, math.inf
@@ -296,3 +296,27 @@ def test_measuring_changes_neither_weights_nor_gradients(kind: type) -> None:
         assert torch.equal(parameter, weights)
         assert parameter.grad is not None
         assert torch.equal(parameter.grad, gradient)
+
+
+def test_parameters_on_several_devices_are_measured_as_on_one() -> None:
+    parameters = parameters_of_all_kinds()
+    halves = ([0, 3, 4, 6, 9], [1, 2, 5, 7, 8, 10])
+    # two names of one device: to the code they are two
+    places = dict(zip((torch.device("cpu"), torch.device("cpu", 0)), halves, strict=True))
+    split = SplitStatistics(
+        {device: (at, make(HostStatistics, [parameters[i] for i in at])) for device, at in places.items()}
+    )
+    changes = changes_of(parameters)
+    before = [p.detach().clone() for p in parameters]
+    norm = float(split.before_clip(2.0))
+    split.before_update()
+    with torch.no_grad():
+        for parameter, change in zip(parameters, changes, strict=True):
+            parameter.add_(change)
+    row = split.after_update()
+    expected = twin_of_update(parameters, before, [p.grad for p in parameters])
+    actual = dict(zip(TENSOR_STATS, row.view(len(TENSOR_STATS), -1).tolist(), strict=True))
+    close(norm, math.sqrt(sum(n * n for n in expected["grad_norm"])) / 2, 1e-5)
+    close([n * 2 for n in actual["grad_norm"]], expected["grad_norm"], 1e-5)
+    for stat in TENSOR_STATS[1:]:
+        close(actual[stat], expected[stat], rel=2e-3 if stat == "param_std" else 1e-4)

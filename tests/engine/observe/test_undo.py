@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.distributed import distributed_c10d as c10d
 from torch.optim import optimizer as optim
 from torch.utils.data import dataloader
 
@@ -17,12 +18,39 @@ from sgdb_engine.gate import StopTraining
 from sgdb_engine.observe import patches as patches_module
 from sgdb_engine.observe.hooks import observe
 from sgdb_engine.observe.patches import Patches
+from sgdb_engine.observe.told import Told
 
 from .conftest import Bench, Net
+
+PATCHED_PLACES = (
+    *(
+        nn.functional,
+        nn.utils,
+        nn.utils.clip_grad,
+        torch.autograd,
+        torch.distributed,
+        c10d,
+        torch.optim.Optimizer,
+    ),
+    *(
+        torch.amp.GradScaler,
+        nn.Module,
+        nn.modules.module,
+        dataloader._BaseDataLoaderIter,
+        dataloader.DataLoader,
+    ),
+)
+"""Whatever stands in these must be the same object afterwards."""
 
 
 def everything_that_could_be_left() -> dict[str, object]:
     return {
+        **{
+            f"{place.__name__}.{name}": value
+            for place in PATCHED_PLACES
+            for name, value in vars(place).items()
+            if type(value) in (types.FunctionType, staticmethod, classmethod, property, type)
+        },
         "call": vars(nn.Module)["__call__"],
         "call of the class": vars(Net).get("__call__"),
         "call of Sequential": vars(nn.Sequential).get("__call__"),
@@ -65,6 +93,23 @@ def test_all_is_put_back_after_an_ordinary_end(recorded: Any, bench: Bench) -> N
 def test_all_is_put_back_when_nothing_was_trained(recorded: Any) -> None:
     with observe(recorded):
         pass
+
+
+def test_what_is_replaced_for_strangers_and_for_ranks_is_put_back_too(recorded: Any, bench: Bench) -> None:
+    before = everything_that_could_be_left()
+    told = Told(validated=lambda metrics: None, epoch_ended=lambda epoch: None)
+    with observe(recorded, budget=1.0, told=told, any_thread=True, ranks=2):
+        during = everything_that_could_be_left()
+        bench.step(3)
+    replaced = {name for name in before if before[name] is not during[name]}
+    assert {
+        "torch.nn.functional.mse_loss",
+        "torch.distributed.all_reduce",
+        "torch.distributed.distributed_c10d.all_reduce",
+        "torch.nn.utils.clip_grad._clip_grads_with_norm_",
+        "torch.autograd.backward",
+        "GradScaler.step",
+    } <= replaced
 
 
 @pytest.mark.parametrize(

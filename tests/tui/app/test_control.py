@@ -100,6 +100,18 @@ async def test_stopping_asks_first(
     assert engine.asked == [command]
 
 
+async def test_of_a_script_no_checkpoint_is_offered(engine: Engine, small_run: Callable[..., Path]) -> None:
+    async with dashboard(small_run(socket=str(engine.server.path), can_save=False)) as (app, pilot):
+        await pilot.press("Q")
+        await pilot.pause()
+        screen = seen(app)
+        assert "checkpoint" not in screen
+        assert "Only what the script has saved itself is saved." in screen
+        await pilot.press("enter")
+        assert engine.arrived.wait(5)
+    assert engine.asked == [Stop(checkpoint=False)]
+
+
 async def test_escape_and_go_on_do_not_stop(engine: Engine, small_run: Callable[..., Path]) -> None:
     async with dashboard(small_run(socket=str(engine.server.path))) as (app, pilot):
         await pilot.press("Q", "escape")

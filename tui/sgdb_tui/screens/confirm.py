@@ -14,7 +14,7 @@ from sgdb_engine.control import Stop
 
 
 class ConfirmStop(ModalScreen[Stop | None]):
-    """Stop with a checkpoint, stop without one, or go on."""
+    """Stop with a checkpoint where one can be saved, stop without one, or go on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "choose('save')", "Save and stop", id="stop.save"),
@@ -22,26 +22,32 @@ class ConfirmStop(ModalScreen[Stop | None]):
         Binding("escape", "choose('go_on')", "Go on training", id="stop.cancel"),
     ]
 
-    def __init__(self, name: str, step: int) -> None:
+    def __init__(self, name: str, step: int, *, can_save: bool) -> None:
         super().__init__()
         self._run_name = name
         self._step = step
+        self._can_save = can_save
 
     def compose(self) -> ComposeResult:
         with Vertical(id="question"):
             yield Static(Content(f"Stop {self._run_name} at step {self._step}?"), id="title", markup=False)
+            save = [Option(Content("Stop and save a checkpoint  (c)"), id="save")]
             yield OptionList(
-                Option(Content("Stop and save a checkpoint  (c)"), id="save"),
-                Option(Content("Stop without a checkpoint  (n)"), id="drop"),
+                *(save if self._can_save else []),
+                Option(Content(f"Stop{' without a checkpoint' if self._can_save else ''}  (n)"), id="drop"),
                 Option(Content("Go on training  (esc)"), id="go_on"),
                 markup=False,
             )
-            yield Static(Content("To leave and let it run on: esc, then q."), id="hint", markup=False)
+            yield Static(Content(self._hint()), id="hint", markup=False)
+
+    def _hint(self) -> str:
+        own = "" if self._can_save else "Only what the script has saved itself is saved.\n"
+        return f"{own}To leave and let it run on: esc, then q."
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.action_choose(event.option.id or "go_on")
 
     def action_choose(self, choice: str) -> None:
         """Close the question with an answer."""
-        answers = {"save": Stop(checkpoint=True), "drop": Stop(checkpoint=False)}
+        answers = {"save": Stop(checkpoint=self._can_save), "drop": Stop(checkpoint=False)}
         self.dismiss(answers.get(choice))

@@ -191,7 +191,9 @@ class RunScreen(Screen[None]):
     def action_stop(self) -> None:
         """Ask how to stop."""
         if not self._refused_as_ended():
-            self.app.push_screen(ConfirmStop(self.view.name, self.view.step), self._stop)
+            can_save = self.view.status is None or self.view.status.can_save
+            question = ConfirmStop(self.view.name, self.view.step, can_save=can_save)
+            self.app.push_screen(question, self._stop)
 
     def _stop(self, answer: Stop | None) -> None:
         if answer is not None:

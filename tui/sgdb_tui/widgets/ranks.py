@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from textual.geometry import Size
+
 from sgdb_engine.ranks.judging import Judgement, judge
 from sgdb_engine.ranks.standing import RankStatus
 from sgdb_engine.text import clean
@@ -34,12 +36,23 @@ class Ranks(ListPanel):
         """Show these."""
         self._judgement = judge(ranks)
         self._ranks = sorted(ranks, key=lambda each: (each.rank != self._judgement.rank, each.rank))
-        self.styles.height = 1 + min(len(ranks), MOST_ROWS)
         self.redraw()
+        if self.size.height != self.content_rows:
+            self.refresh(layout=True)
+
+    @property
+    def content_rows(self) -> int:
+        """The title, and so many ranks as are shown at once."""
+        return 1 + min(len(self._ranks), MOST_ROWS)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As high as what is shown."""
+        return self.content_rows
 
     def title_runs(self, width: int) -> list[Run]:
         """What is to be said of them, or that all is well."""
-        text = clean(self._judgement.text, 300) or f"{len(self._ranks)} in step"
+        running = all(each.state == "running" for each in self._ranks)
+        text = clean(self._judgement.text, 300) or f"{len(self._ranks)}{' in step' if running else ''}"
         scrolled = super().title_runs(width)
         room = width - sum(len(run.text) + 1 for run in scrolled)
         return [*scrolled, ink(fit(f" {text}" if scrolled else text, room), _INKS[self._judgement.severity])]
