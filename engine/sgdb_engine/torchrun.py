@@ -13,12 +13,14 @@ from types import FrameType
 from typing import Any
 
 import msgspec
+import psutil
 
 from sgdb_engine.events import ENDED
 from sgdb_engine.launch import Order, starting
 from sgdb_engine.ranks.judging import who_failed
-from sgdb_engine.ranks.standing import read_ranks
+from sgdb_engine.ranks.standing import lives, read_ranks
 from sgdb_engine.recording import folder as run_folder
+from sgdb_engine.recording import liveness
 from sgdb_engine.recording.files import write_atomically
 from sgdb_engine.recording.output_log import OutputLog
 from sgdb_engine.session import End
@@ -29,6 +31,8 @@ SIGNALS = "SIGTERM,SIGINT,SIGQUIT"
 """Those that torchrun handles; by default it handles SIGHUP as well, and dies of a terminal that is closed."""
 EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 TRIM_PERIOD_S = 1.0
+PATIENCE_S = 10.0
+"""For a rank that was told to end; more than the grace that it gives its script."""
 
 
 def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
@@ -61,9 +65,23 @@ def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
         if output_log is not None:
             with contextlib.suppress(OSError):
                 output_log.trim()
+    _end_what_is_left(folder)
     end = _ended_by(asked[0], folder) if asked else _ended(process.returncode, folder)
     _conclude(order, folder, end)
     return end.exit_code
+
+
+def _end_what_is_left(folder: Path) -> None:
+    """Torchrun ends its processes, but not when it is killed itself: then nobody would ever end them."""
+    left = []
+    for each in read_ranks(folder):
+        if each.host == liveness.host_name() and lives(each):
+            with contextlib.suppress(psutil.Error):
+                left.append(psutil.Process(each.pid))
+                left[-1].terminate()
+    for process in psutil.wait_procs(left, timeout=PATIENCE_S)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def order_of_this_rank() -> Order:

@@ -283,8 +283,8 @@ def test_what_a_script_sets_before_it_imports_torch_counts(write: Write, folder:
     write(
         "import os\nos.environ['OMP_NUM_THREADS'] = '1'\nos.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
         "import numpy, torch\nprint(torch.get_num_threads())\n"
-        "import threadpoolctl\nfor pool in threadpoolctl.threadpool_info():\n"
-        "    print(pool['internal_api'], pool['num_threads'])\n"
+        "import threadpoolctl\npools = threadpoolctl.threadpool_info()\n"
+        "print(sorted((pool['internal_api'], pool['num_threads']) for pool in pools))\n"
     )
     environment = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     plain = run([sys.executable, "train.py"], folder, env=environment)
@@ -366,6 +366,7 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     assert process.stdout is not None
     while "ready" not in process.stdout.readline():
         assert process.poll() is None
+    time.sleep(0.2)  # a signal that comes just before a sleep does not wake it, in any Python program
     return process
 
 

@@ -157,6 +157,16 @@ def test_a_signal_to_the_launcher_ends_all_of_them(number: signal.Signals, launc
     assert not any(process.is_running() for process in processes)
 
 
+def test_when_torchrun_is_killed_no_rank_is_left_behind(launch: Launch) -> None:
+    run = launch(NPROC, "ddp.py", *FOR_EVER)
+    run.wait_for_step(20)
+    _, torchrun, *ranks = run.processes()
+    torchrun.kill()
+    assert run.wait() == 128 + signal.SIGKILL
+    assert run.status.state in ("stopped", "failed")
+    assert not any(process.is_running() for process in ranks)
+
+
 def test_a_hang_up_of_all_processes_does_not_end_the_training(launch: Launch) -> None:
     run = launch(NPROC, "ddp.py", *FOR_EVER)
     ranks = run.wait_for_step(20)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
@@ -28,9 +29,9 @@ class Pair:
         self.ended: list[int] = []
         self._collective = threading.Barrier(2, timeout=TIMEOUT_S)
         first = FirstRank(folder, Place(0, 2))
-        self.states: list[tuple[str, int]] = []
+        self.states: Queue[tuple[str, int]] = Queue()
         self.gates = [
-            Gate(lambda s, n, _: self.states.append((s, n)), lambda _: None, str, together=first),
+            Gate(lambda s, n, _: self.states.put((s, n)), lambda _: None, str, together=first),
             Gate(lambda *_: None, lambda _: None, str),
         ]
         write(1)
@@ -66,15 +67,11 @@ class Pair:
         return self.gates[0].submit(command, "test").result(TIMEOUT_S)
 
     def wait_for(self, state: str) -> int:
-        """The step at which the first rank went into this state."""
-        known = len(self.states)
-        deadline = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < deadline:
-            for told, step in self.states[max(0, known - 1) :]:
-                if told == state:
-                    return step
-            time.sleep(0.005)
-        raise AssertionError(f"never {state}: {self.states}")
+        """The step at which the first rank went into this state; each change is looked at once."""
+        while True:
+            told, step = self.states.get(timeout=TIMEOUT_S)
+            if told == state:
+                return step
 
     def end(self) -> None:
         self.do(Stop(checkpoint=False))
