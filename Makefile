@@ -1,11 +1,13 @@
-# make run | make test | make test-slow: each works in a fresh clone with nothing installed but Python 3.11+.
+# make run | make test | make test-slow | make peers: each works in a fresh clone with nothing installed but
+# Python 3.11+.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TRAINERS := .venv-trainers
+PEERS := .venv-peers
 
-.PHONY: run test test-slow check lint clean
+.PHONY: run test test-slow peers check clean
 
 run: $(STAMP)
 	$(BIN)/sgdb run sample_configs/digits_mlp.toml
@@ -15,6 +17,9 @@ test: check
 
 test-slow: $(STAMP) $(TRAINERS)/installed
 	$(BIN)/pytest -q -m slow
+
+peers: $(PEERS)/installed
+	$(PEERS)/bin/python benchmarks/peers.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -28,12 +33,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[samples]' --group dev
 	touch $(STAMP)
 
-# Lightning, transformers and accelerate, for the tests with scripts that use them.
-$(TRAINERS)/installed: pyproject.toml constraints.txt
-	test -x $(TRAINERS)/bin/python || $(PYTHON) -m venv $(TRAINERS)
-	$(TRAINERS)/bin/python -m pip install -q --upgrade 'pip>=25.1'
-	$(TRAINERS)/bin/python -m pip install -q -c constraints.txt -e . --group trainers
+# Lightning, transformers and accelerate, for the tests with scripts that use them; wandb and TensorBoard, for the
+# benchmark beside them.
+.venv-%/installed: pyproject.toml constraints.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	.venv-$*/bin/python -m pip install -q -c constraints.txt -e . --group $*
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TRAINERS) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRAINERS) $(PEERS) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

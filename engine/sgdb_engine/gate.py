@@ -195,7 +195,7 @@ class Gate:
         message = ""
         match command:
             case Pause():
-                self._hold(step, 0, "asked")
+                self._hold(step, 0, _asked(by))
             case Resume():
                 self._resume(step)
             case Step(count=count):
@@ -207,7 +207,7 @@ class Gate:
                 message = self._save(step)
             case Stop():
                 self._stopping = True
-                self._changed("stopping", step, f"asked by {by}" if by else "asked")
+                self._changed("stopping", step, _asked(by))
             case Ping():
                 pass
             case _:
@@ -234,3 +234,7 @@ class Gate:
         if self._stopping:
             return "stopping"
         return "paused" if self._held else "running"
+
+
+def _asked(by: str) -> str:
+    return f"asked by {by}" if by else "asked"

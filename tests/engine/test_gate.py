@@ -69,7 +69,7 @@ def run() -> Iterator[Run]:
 def test_a_pause_is_acknowledged_with_the_step_it_took_effect_at(run: Run) -> None:
     outcome = run.do(Pause(), by="ada")
     assert (outcome.ok, outcome.state, outcome.step) == (True, "paused", run.updates)
-    assert run.states == [("paused", outcome.step, "asked")]
+    assert run.states == [("paused", outcome.step, "asked by ada")]
     assert run.applied == [
         CommandApplied(step=outcome.step, command="pause", by="ada", old="running", new="paused")
     ]

@@ -212,12 +212,12 @@ class RunScreen(Screen[None]):
         if number > len(self.NUMBERED):
             return
         panel = self.query_one(f"#{self.NUMBERED[number - 1]}", Panel)
-        if panel.has_focus:
+        if self.focused is panel:
             self.action_maximise()
             return
         if self.maximised_panel is not None or not panel.region:
             self._maximise(panel)
-        panel.focus(scroll_visible=False)
+        self.set_focus(panel, scroll_visible=False)  # at once: the same key may follow at once
 
     def action_maximise(self) -> None:
         """As large as it gets, or not."""
