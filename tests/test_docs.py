@@ -16,6 +16,24 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SET_UP = ("make", "pip")
 """Commands that set up an environment: `.ci/run` runs the former, the Makefile does what the latter does."""
+PROGRAMS = {"sgdb": "sgdb", "torchrun": "torch.distributed.run"}
+"""Commands that the documents show, and the modules behind them."""
+TRAIN = """
+import argparse
+import torch
+options = argparse.ArgumentParser()
+options.add_argument("--epochs", type=int, required=True)
+options.add_argument("--lr", type=float, default=1e-2)
+given = options.parse_args()
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=given.lr)
+data = torch.utils.data.DataLoader(torch.randn(256, 4), batch_size=16)
+for epoch in range(given.epochs):
+    for x in data:
+        optimizer.zero_grad()
+        (model(x) - x.sum(1, keepdim=True)).square().mean().backward()
+        optimizer.step()
+"""
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -48,12 +66,15 @@ def without_terminal(command: list[str], cwd: Path) -> int:
 def test_every_command_in_the_documents_works(document: Path, tmp_path: Path) -> None:
     if not any(command[:2] == ["sgdb", "init"] for command in commands(document)):
         assert without_terminal([sys.executable, "-m", "sgdb", "init"], tmp_path) == 0
+    (tmp_path / "my_package").mkdir()
+    for place in ("train.py", "my_package/train.py"):
+        (tmp_path / place).write_text(TRAIN)
     for command in commands(document):
         if command[0] in SET_UP:
             continue
-        assert command[0] == "sgdb", command
         run = in_a_terminal if command[1:] == ["attach"] else without_terminal
-        assert run([sys.executable, "-m", *command], tmp_path) == 0, shlex.join(command)
+        program = [sys.executable, "-m", PROGRAMS[command[0]], *command[1:]]
+        assert run(program, tmp_path) == 0, shlex.join(command)
 
 
 @pytest.mark.slow
