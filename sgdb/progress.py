@@ -11,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from sgdb_engine.session import Engine
 
-REFUSED = 2
 FIRST_PERIOD_S = 1.0
 LONGEST_PERIOD_S = 10.0
 """Lines come each second at first, and ever less often."""
@@ -37,7 +36,7 @@ class Progress:
 
     def told(self, engine: "Engine") -> None:
         """Prints a line if there is something to say."""
-        if engine.end is not None and engine.end.exit_code == REFUSED:
+        if engine.end is not None and engine.end.refused:
             self.refusal = engine.end.message
             return
         if not self._brief:

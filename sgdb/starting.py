@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("script", "module")
 FOR_RANKS = "sgdb run --nproc 2 train.py, or torchrun … -m sgdb run train.py"
-REFUSED = 2
 LOADING = "this loads PyTorch, the data and the model first"
 LEFT = 130
-"""Exit codes: of what never began, and of a check that was left before its verdict."""
+"""Exit code of a check that was left before its verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +196,12 @@ def refuse_unwritable(path: Path | None) -> None:
 @contextlib.contextmanager
 def removed_unless_begun(folder: Path) -> Iterator[None]:
     """A run that was refused, or ended before its engine could say a word, leaves no folder behind."""
+    own = os.getpid()
     try:
         yield
     except BaseException as error:
-        if isinstance(error, SgdbError) or not (folder / run_folder.STATUS_JSON).exists():
+        began = (folder / run_folder.STATUS_JSON).exists() and not isinstance(error, SgdbError)
+        if not began and os.getpid() == own:  # not in a forked child of the script's
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -264,7 +265,7 @@ def _run_watched(folder: Path, look: Look, launch: Launch) -> int:
     if not outcome.goes_on:
         _wait_for_last_words(folder, launch.engine)
     status = run_folder.read_status(folder)
-    if status.exit_code == REFUSED:
+    if status.refused:
         raise SgdbError(status.message)
     click.echo(_standing(folder))
     return outcome.exit_code or status.exit_code or 0
@@ -285,7 +286,7 @@ def _check_watched(folder: Path, look: Look, launch: Launch) -> int:
     if status is None or status.exit_code is None:
         click.echo("The check was left before its verdict: nothing is proven.", err=True)
         return outcome.exit_code or LEFT
-    if status.exit_code == REFUSED:
+    if status.refused:
         raise SgdbError(status.message)
     for line in _result(folder, status):
         click.echo(line)
@@ -340,7 +341,7 @@ def _standing(folder: Path) -> str:
     """One line on how a run stands and how to come back."""
     status = run_folder.read_status(folder)
     name, again = clean(folder.name), attach_command(folder)
-    if status.exit_code == REFUSED:
+    if status.refused:
         return f"{name} was refused: {status.message}"
     if status.exit_code is not None:
         return f"{name} {status.state} at step {status.step}. Look at it again with: {again}"

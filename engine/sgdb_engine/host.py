@@ -36,8 +36,6 @@ EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 GRACE_S = 8.0
 """A script that was terminated and reaches no safe point for so long is ended; Slurm gives 30 s, docker 10."""
 LAST_WORDS_S = 5.0
-REFUSED = 2
-"""Exit code of a run that never began: the command line, the config, the data or the model cannot be right."""
 leave_at_once = os._exit
 """As it is now: while a script runs, its own calls of it are noticed."""
 METRICS_TOLD = ("train/", "val/")
@@ -95,10 +93,8 @@ class Host:
         )
         beside.start()
         end = self._engine.run()
-        if (
-            os.getpid() != self._engine.pid
-        ):  # a forked child of the script's, which has come to its end as well
-            return end.exit_code
+        if os.getpid() != self._engine.pid:  # a forked child of the script's has come to its end as well
+            sys.exit(end.exit_code)
         beside.join()
         return code[0]
 
@@ -126,7 +122,7 @@ class Host:
         told(self._engine)
         asked = self._signal is not None and end.state != "failed"
         code = EXIT_CODE_OF_SIGNAL[self._signal] if self._signal and asked else end.exit_code
-        if code != REFUSED and not self._write_summary(end):
+        if not end.refused and not self._write_summary(end):
             code = code or 1
         self._write_status(end, code)  # last: whoever waits for an exit code finds all else in its place
         return code
@@ -142,8 +138,15 @@ class Host:
         """For a script: a termination stops it in good order, if it can; an interrupt is its own, as without us."""
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, self._asked_to_terminate)
+        before = signal.signal(signal.SIGTERM, self._asked_to_terminate)
         self._handlers = {number: signal.getsignal(number) for number in EXIT_CODE_OF_SIGNAL}
+        ours = self._handlers[signal.SIGTERM]
+
+        def give_back() -> None:
+            if signal.getsignal(signal.SIGTERM) is ours:
+                signal.signal(signal.SIGTERM, before if before is signal.SIG_IGN else signal.SIG_DFL)
+
+        os.register_at_fork(after_in_child=give_back)  # a worker that is terminated ends as without us
 
     def _asked_to_terminate(self, number: int, frame: FrameType | None) -> None:
         self._asked_to_end(number, frame)
@@ -247,6 +250,7 @@ class Host:
             sgdb_share=engine.own_share,
             message=end.message if end else engine.recorder.problem or engine.doing,
             exit_code=None if self._order.launched else exit_code,  # which is that of all ranks
+            refused=end is not None and end.refused,
             metrics={n: v for n, v in engine.latest().items() if n.startswith(METRICS_TOLD)},
             findings=len(engine.findings),
             can_save=engine.saving.state is not None,

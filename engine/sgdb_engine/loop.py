@@ -114,7 +114,7 @@ def update(workload: Workload, train: TrainSection, micro_batches: list[Any], ob
             terms[name] = terms.get(name, 0.0) + value / count
         (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
     if terms:
-        observer.log({f"train/{name}": value for name, value in terms.items()})
+        observer.logged.add({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
     workload.optimizer.step()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgdb_engine.back_doors import breakpoints_pause, exits_noticed
-from sgdb_engine.errors import SgdbError, TargetError
+from sgdb_engine.back_doors import breakpoints_pause, exits_noticed, stops_leave_threads_quietly
+from sgdb_engine.errors import TargetError
 from sgdb_engine.gate import StopTraining
 from sgdb_engine.importing import when_imported
 from sgdb_engine.session import End, Engine, Training
@@ -35,11 +35,11 @@ def script_of(path: Path, written: str, arguments: Sequence[str], *, detached: b
     """
 
     def training(engine: Engine) -> End:
-        place = str(path.resolve())
+        place = str(path.absolute())
         main = _become_main([written, *arguments], str(path.resolve().parent))
         main.__file__, main.__loader__ = place, importlib.machinery.SourceFileLoader("__main__", place)
         vars(main)["__cached__"] = None
-        return _run(engine, lambda: exec(compiled(path), vars(main)), detached)  # noqa: S102  (to run it is the task)
+        return _run(engine, lambda: compiled(path), main, detached)
 
     return training
 
@@ -49,7 +49,7 @@ def module_of(name: str, arguments: Sequence[str], *, detached: bool) -> Trainin
 
     def training(engine: Engine) -> End:
         main = _become_main(["-m", *arguments], str(Path.cwd()))
-        return _run(engine, lambda: _execute_module(name, main), detached)
+        return _run(engine, lambda: _become_module(name, main), main, detached)
 
     return training
 
@@ -75,12 +75,12 @@ def _starts_with_our_own(path: Sequence[str]) -> bool:
     return bool(path) and not sys.flags.safe_path and path[0] == str(ours)
 
 
-def _execute_module(name: str, main: types.ModuleType) -> None:
+def _become_module(name: str, main: types.ModuleType) -> types.CodeType:
     spec, code = _found_module(name)
     main.__spec__, main.__loader__, main.__package__ = spec, spec.loader, spec.parent
     vars(main).update(__file__=spec.origin, __cached__=spec.cached)
     sys.argv[0] = spec.origin or name
-    exec(code, vars(main))  # noqa: S102
+    return code
 
 
 def _found_module(name: str) -> tuple[importlib.machinery.ModuleSpec, types.CodeType]:
@@ -101,37 +101,41 @@ def _found_module(name: str) -> tuple[importlib.machinery.ModuleSpec, types.Code
 # -- the run ----------------------------------------------------------------------------------------------
 
 
-def _run(engine: Engine, script: Callable[[], None], detached: bool) -> End:
+def _run(engine: Engine, find: Callable[[], types.CodeType], main: types.ModuleType, detached: bool) -> End:
     with contextlib.ExitStack() as stack:
         stranger = Stranger(engine, stack, any_thread=True)
         stack.enter_context(when_imported("torch", stranger.observe))
         stack.enter_context(exits_noticed(engine))
+        stack.enter_context(stops_leave_threads_quietly())
         if detached:
             stack.enter_context(breakpoints_pause(engine))
         engine.begin("running the script: no step of training was seen yet")
-        end = _executed(engine, script)
+        end = _executed(engine, find, main)
+        _wait_for_threads()
+        if engine.gate.stopping and end.state == "finished":  # it was another thread that trained
+            end = End("stopped", end.exit_code, "asked")
     if os.getpid() == engine.pid:
         stranger.say_what_was_not_seen()
     return end
 
 
-def _executed(engine: Engine, script: Callable[[], None]) -> End:
-    """How the script ends, as Python would have it."""
+def _executed(engine: Engine, find: Callable[[], types.CodeType], main: types.ModuleType) -> End:
+    """How the script ends, as Python would have it. Raises TargetError where there is none."""
+    begun = False
     try:
-        try:
-            script()
-        finally:
-            _wait_for_threads()
+        code = find()
+        begun = True
+        exec(code, vars(main))  # noqa: S102  (to run it is the task)
     except StopTraining as stop:
         return engine.stopped(stop)
     except SystemExit as leaving:
         return _left(leaving)
-    except SgdbError:
-        raise  # the target cannot be run
     except KeyboardInterrupt as error:
         _show(error)
         return End("stopped", INTERRUPTED, "interrupted")
     except BaseException as error:
+        if isinstance(error, TargetError) and not begun:
+            raise
         _show(error)
         return engine.failed(error)
     return End("finished", 0)
@@ -148,10 +152,11 @@ def _left(leaving: SystemExit) -> End:
 
 
 def _wait_for_threads() -> None:
-    """A program ends when its last thread does that is no daemon."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    """A program ends when its last thread does that is no daemon; idle ones of executors are told to."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # what Python itself does here; again, it does nothing
+    except KeyboardInterrupt as error:
+        _show(error)
 
 
 def _show(error: BaseException) -> None:

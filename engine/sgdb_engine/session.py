@@ -47,6 +47,8 @@ class End:
     state: State
     exit_code: int
     message: str = ""
+    refused: bool = False
+    """It never began: the config, the script, the data or the model cannot be right; the message says how."""
 
 
 _observing: "list[Engine]" = []
@@ -200,7 +202,7 @@ class Engine:
 
     def latest(self) -> dict[str, float]:
         """The newest values by column."""
-        return {**(self._observer.latest if self._observer else {}), **self.metrics}
+        return {**(self._observer.rows.latest if self._observer else {}), **self.metrics}
 
     # -- from the training ------------------------------------------------------------------------------
 
@@ -341,7 +343,7 @@ class Engine:
         except StopTraining as stop:
             return self.stopped(stop)
         except SgdbError as error:
-            return End("failed", 2, str(error))
+            return End("failed", 2, str(error), refused=True)
         except BaseException as error:
             return self._failed(error)
         failed = any(check.status == "fail" for check in self.checks)

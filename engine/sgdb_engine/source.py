@@ -14,10 +14,11 @@ def compiled(path: Path) -> types.CodeType:
     Raises:
         TargetError: it cannot be read, or is not Python.
     """
+    place = str(path.absolute())  # a link stays one: a script may look for its data beside it
     try:
-        with io.open_code(str(path.resolve())) as file:
+        with io.open_code(place) as file:
             source = file.read()
-        return compile(source, str(path.resolve()), "exec", dont_inherit=True)
+        return compile(source, place, "exec", dont_inherit=True)
     except OSError as error:
         raise TargetError(f"{clean(str(path))} cannot be read: {error.strerror or error}") from None
     except SyntaxError as error:

@@ -279,7 +279,7 @@ def test_a_mistake_of_the_users_is_told_in_words_with_exit_code_2(
         raise DataError("data.path: there is nothing there")
 
     engine = start(training)
-    assert engine.wait(TIMEOUT_S) == End("failed", 2, "data.path: there is nothing there")
+    assert engine.wait(TIMEOUT_S) == End("failed", 2, "data.path: there is nothing there", refused=True)
     assert "Traceback" not in capsys.readouterr().err
     assert [e for e in events_of(engine) if isinstance(e, TrainingFailed)] == []
 

@@ -24,8 +24,6 @@ from sgdb_tui.themes import SHORT_NAMES, THEMES, theme_for
 
 POLL_S = 0.5
 TABLES_S = 1.0
-REFUSED = 2
-"""Exit code of an engine that refused to begin: the data or the model cannot be right."""
 SLOWEST_S = 4.0
 CATCHING_UP_S = 0.02
 """Between two polls while a long run is being read."""
@@ -130,7 +128,7 @@ class SgdbApp(App[None]):
             return
         began = time.monotonic()
         changed = self.view.poll()
-        if self.view.status is not None and self.view.status.exit_code == REFUSED:
+        if self.view.status is not None and self.view.status.refused:
             self.exit()  # there is nothing to see; the command that opened the dashboard says why
             return
         self._news = self._news or changed.scalars or changed.tensors or changed.events

@@ -172,7 +172,7 @@ class OneBatch:
                     break
                 self._update(loss)
                 if observer.step == 1:
-                    self._grad_norm = observer.latest.get("grad_norm", math.nan)
+                    self._grad_norm = observer.rows.latest.get("grad_norm", math.nan)
         after = self._workload.model.parameters()
         tried = len(self._losses) > 1
         return not tried or any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -192,7 +192,7 @@ class OneBatch:
         self._losses.append(value)
         columns = {"check/excess": excess_of(value, self._losses[0], self._floor)}
         metrics = self._workload.metrics.items()
-        observer.log(columns | {f"train/{name}": metric(output, y).item() for name, metric in metrics})
+        observer.logged.add(columns | {f"train/{name}": metric(output, y).item() for name, metric in metrics})
         return loss
 
     def _update(self, loss: "torch.Tensor") -> None:

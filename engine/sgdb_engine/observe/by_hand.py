@@ -12,14 +12,18 @@ import torch
 
 from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer
+from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.updates import Updates
 
 MOST_VALUES = 100_000
 """Tensors larger than that are not compared, if there are smaller ones."""
 RESIDUAL = 0.02
 """Share of the movement that −lr·gradient may leave unexplained: rounding leaves less, momentum and Adam far more."""
-RESOLUTION = 1e-4
-"""Movements smaller than this share of the weights are too coarse in float32 to compute a learning rate from."""
+RESOLUTION = 50
+"""Movements smaller than so many roundings of the weights are too coarse to compute a learning rate from."""
+PATIENCE = 3
+"""Movements of weights that an optimizer has, but never moves where it can be seen: it is compiled, then. Fewer may
+be those of an optimizer that looks ahead before it steps (SAM)."""
 
 
 class ByHand:
@@ -34,6 +38,8 @@ class ByHand:
         """At least one update was made by hand."""
         self._waiting = False
         """A backward is over, and no update was seen since."""
+        self._unseen = 0
+        """Movements of weights that belong to an optimizer which has not stepped yet."""
         self._parameters: list[torch.Tensor] = []
         self._probe: torch.Tensor | None = None
         self._weights: torch.Tensor | None = None
@@ -83,7 +89,7 @@ class ByHand:
         """The parameters of the model that was called, or the leaves that the loss was computed from."""
         modules = [root.module for root in self._models.roots.values()]
         owned = [p for module in modules if module is not None for p in module.parameters()]
-        found = [p for p in owned if p.requires_grad and p.grad is not None]
+        found = [p for p in owned if p.requires_grad and p.grad is not None and has_values(p)]
         return list(dict.fromkeys(found)) or leaves_of(losses)
 
     def _complete_if_moved(self) -> None:
@@ -94,16 +100,26 @@ class ByHand:
             self._observer.gradients_accumulate()
             return
         self._waiting = False
+        has_optimizer = self._models.has_optimizer(self._probe)
+        if has_optimizer and self._unseen < PATIENCE:
+            self._unseen += 1
+            self._observer.gradients_accumulate()
+            return
         if not self._confirmed:
-            self._begin()
+            self._begin(has_optimizer)
         rates = self._measured_lr() if on_host else []
         self._models.settle(self._trainee)
         self._observer.after_update(self._trainee, lambda: rates, 0.0)
 
-    def _begin(self) -> None:
+    def _begin(self, has_optimizer: bool) -> None:
         self._confirmed = True
+        why = (
+            "The optimizer steps where it is not seen, as within torch.compile"
+            if has_optimizer
+            else "No optimizer of PyTorch's is used here"
+        )
         self._observer.told.noted(
-            "No optimizer of PyTorch's is used here: an update is seen by the movement of the weights"
+            f"{why}: an update is seen by the movement of the weights"
             + (
                 ""
                 if self._probe is None or self._probe.is_cpu
@@ -121,8 +137,9 @@ class ByHand:
         square, way = float(gradient.square().sum()), float(moved.norm())
         if not (0 < square < math.inf):
             return self._known_lr()
-        if way < RESOLUTION * float(before.norm()) and self._lr is not None:
-            return self._known_lr()
+        rounding = torch.finfo(self._probe.dtype).eps * float(before.norm())
+        if way < RESOLUTION * rounding and self._lr is not None:
+            return []
         lr = -float((moved * gradient).sum()) / square
         if not float((moved + lr * gradient).norm()) <= RESIDUAL * way:
             self._lr = None

@@ -37,11 +37,11 @@ class Clipping:
                     patches.replace(place, name, wrap)
 
     def _here(self) -> bool:
-        return not is_compiling() and self._observer.thread == this_thread()
+        return self._observer.thread == this_thread()
 
     def _total_norm(self, original: Function) -> Function:
         def get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
-            if self._here():
+            if not is_compiling() and self._here():
                 self._norm_type = norm_type
             return original(tensors, norm_type, *args, **kwargs)
 
@@ -53,7 +53,7 @@ class Clipping:
         def clip_grads_with_norm_(
             parameters: Any, max_norm: float, total_norm: Any, *args: Any, **kwargs: Any
         ) -> Any:
-            if not self._here():
+            if is_compiling() or not self._here():
                 return original(parameters, max_norm, total_norm, *args, **kwargs)
             clipped = _listed(parameters)
             observer.about_to_clip(clipped)
@@ -69,7 +69,7 @@ class Clipping:
         def clip_grad_norm_(
             parameters: Any, max_norm: float, norm_type: float = 2.0, *args: Any, **kwargs: Any
         ) -> Any:
-            if not self._here():
+            if is_compiling() or not self._here():
                 return original(parameters, max_norm, norm_type, *args, **kwargs)
             clipped = _listed(parameters)
             observer.about_to_clip(clipped)
@@ -81,7 +81,7 @@ class Clipping:
 
     def _by_value(self, original: Function) -> Function:
         def clip_grad_value_(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._here():
+            if is_compiling() or not self._here():
                 return original(parameters, *args, **kwargs)
             clipped = _listed(parameters)
             self._observer.about_to_clip(clipped)

@@ -1,20 +1,29 @@
 """Runs the parts of sgdb that may fail: told once, switched off, and never raised into the training."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes as _unseen_by_modes
 
 from sgdb_engine.events import ProbeFailed
 from sgdb_engine.recording.writer import Recorder
 
 clock = time.perf_counter
+_nothing = contextlib.nullcontext()
+_modes_in_force = torch._C._len_torch_dispatch_stack
+"""How many modes of the user's look at every operation, as a counter of FLOPs does; ours are none of its business."""
 
 
 class Guard:
     """Which parts are off, and how many seconds of the step under way our own code took."""
 
-    def __init__(self, recorder: Recorder, step: Callable[[], int]) -> None:
-        """`step` tells how many are completed."""
+    def __init__(
+        self, recorder: Recorder, step: Callable[[], int], noted: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """`step` tells how many are completed; `noted` is told of what is switched off, in words."""
         self.fixed = 0.0
         """Ours, in every step."""
         self.measured = 0.0
@@ -24,6 +33,7 @@ class Guard:
         self.off: set[str] = set()
         self._recorder = recorder
         self._step = step
+        self._noted = noted
 
     def begin_step(self) -> None:
         """A new step begins."""
@@ -36,7 +46,8 @@ class Guard:
         elsewhere = self.measured + self.held
         started = clock()
         try:
-            part(*args)
+            with _unseen_by_modes() if _modes_in_force() else _nothing:
+                part(*args)
         except Exception as error:
             self.failed(probe, error)
         self.fixed += clock() - started - (self.measured + self.held - elsewhere)
@@ -47,7 +58,8 @@ class Guard:
             return
         started = clock()
         try:
-            measurement(*args)
+            with _unseen_by_modes() if _modes_in_force() else _nothing:
+                measurement(*args)
         except Exception as error:
             self.failed(probe, error)
         self.measured += clock() - started
@@ -69,3 +81,5 @@ class Guard:
             self.off.add(probe)
             text = f"{type(error).__name__}: {error}"
             self._recorder.event(ProbeFailed(step=self._step(), probe=probe, error=text))
+            with contextlib.suppress(Exception):
+                self._noted(f"a part of sgdb failed and is off, the training goes on: {probe}: {text}")

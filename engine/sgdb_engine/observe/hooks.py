@@ -14,7 +14,8 @@ from sgdb_engine.observe.losses import Validation
 from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.owners import Owners
-from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.patches import Function, Patches, hide_from_compilers, unseen_by_compilers
+from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.scaling import Scaling
 from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.updates import Updates, watch
@@ -103,39 +104,43 @@ class _Installed:
     def _backward(self, original: Function) -> Function:
         observer = self._observer
 
+        @unseen_by_compilers
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             if is_compiling() or (observer.thread != this_thread() and not observer.claim()):
                 return original(tensors, *args, **kwargs)
-            if observer.quick:
-                observer.inside, observer.phase = (
-                    True,
-                    "backward",
-                )  # activation checkpointing calls modules again
-                try:
-                    result = original(tensors, *args, **kwargs)
-                finally:
-                    observer.inside, observer.phase = False, "after backward"
-                observer.went_quickly_backward(tensors)
-                return result
-            return self._timed_backward(original, tensors, args, kwargs)
+            if observer.inside == "backward":  # reentrant activation checkpointing
+                return original(tensors, *args, **kwargs)
+            if not observer.quick:
+                return self._timed_backward(original, tensors, args, kwargs)
+            within = observer.inside
+            observer.inside = observer.phase = "backward"
+            try:
+                result = original(tensors, *args, **kwargs)
+            finally:
+                observer.inside, observer.phase = within, "after backward"
+            observer.went_quickly_backward(tensors)
+            return result
 
         return backward
 
+    @unseen_by_compilers
     def _timed_backward(self, original: Function, tensors: Any, args: Any, kwargs: Any) -> Any:
         observer = self._observer
-        if observer.inside:  # one backward within another, or within a model
+        hide_from_compilers()
+        if not all(map(has_values, (tensors,) if isinstance(tensors, torch.Tensor) else tensors)):
             return original(tensors, *args, **kwargs)
         self._by_hand.look()
         if self._validation is not None:
             observer.guarded("validation loss", self._validation.went_backward)
         if self._ranks > 1 and self._models.any_waits_in_backward():
             observer.own_work_ends()
-        observer.inside, observer.phase = True, "backward"
+        within = observer.inside
+        observer.inside = observer.phase = "backward"
         started = clock()
         try:
             result = original(tensors, *args, **kwargs)
         finally:
-            observer.inside, observer.phase = False, "after backward"
+            observer.inside, observer.phase = within, "after backward"
         observer.guarded("loss", observer.went_backward, tensors, clock() - started)
         self._by_hand.went_backward(tensors)
         self._updates.after_backward()

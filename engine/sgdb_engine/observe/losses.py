@@ -50,6 +50,9 @@ class Validation:
         self._before_call = 0
         """How many of them are of calls before the newest one."""
         self._depth = 0
+        self._told = False
+        self._last_without_model = 0
+        """The step after which losses were last computed without a model that was seen called."""
         self._trains_on_sums = False
         """The training loss is the sum over a batch, not its mean."""
 
@@ -76,10 +79,13 @@ class Validation:
         """Training goes on, or nothing more comes: an evaluation, if there was one, is over."""
         losses, calls = self._losses, self._calls
         self._losses, self._calls, self._before_call, self._mode = [], 0, 0, "none"
-        if losses and calls and self._observer.looks_for_validation:
+        if losses and not calls and self._is_made_in_each_step():
+            return
+        if losses and self._observer.looks_for_validation:
             rows = sum(weight for _, weight in losses)
             mean = sum(value * (weight / rows) for value, weight in losses)
-            terms = max(1, round(len(losses) / calls))  # the losses of one call are summed
+            terms = max(1, round(len(losses) / max(1, calls)))  # the losses of one call are summed
+            self._say_what_it_is()
             self._observer.flush()
             self._observer.rows.take_now(self._observer.step, {"val/loss": mean * terms}, validation=True)
 
@@ -88,11 +94,14 @@ class Validation:
 
         @functools.wraps(original)
         def loss(*args: Any, **kwargs: Any) -> Any:
-            quick = is_compiling() or observer.thread != this_thread() or observer.quick
-            if quick or validation._depth or not observer.here():
+            if is_compiling() or observer.thread != this_thread() or validation._depth:
                 return original(*args, **kwargs)
-            if validation._mode == "none":
-                validation._trains_on_sums = kwargs.get("reduction") == "sum"
+            with_gradients = torch.is_grad_enabled()
+            if (observer.quick and with_gradients) or not observer.here():
+                return original(*args, **kwargs)
+            if validation._mode == "none" and (with_gradients or not validation._may_be_one(args, kwargs)):
+                if with_gradients:
+                    validation._trains_on_sums = kwargs.get("reduction") == "sum"
                 return original(*args, **kwargs)
             validation._depth += 1
             try:
@@ -105,6 +114,32 @@ class Validation:
         # torch.jit.script takes what a function marked so was made from (written so because Python mangles the names)
         vars(loss).update({"__original_fn": original, "__script_if_tracing_wrapper": True})
         return loss
+
+    def _may_be_one(self, args: Any, kwargs: Any) -> bool:
+        """Whether a loss without gradients is an evaluation's, although no model was seen called for one.
+
+        Not so of a figure beside the training: on outputs that have gradients, or on the batch of a step.
+        """
+        output = args[0] if args else kwargs.get("input")
+        of_training = isinstance(output, torch.Tensor) and output.requires_grad
+        if of_training or self._observer.step_is_under_way or self._loaders.is_within_training_data:
+            return False
+        self._observer.evaluated()
+        return True
+
+    def _is_made_in_each_step(self) -> bool:
+        """So that it is a figure beside the training, not an evaluation."""
+        step = self._observer.step
+        last, self._last_without_model = self._last_without_model, step
+        return 0 < step <= last + 1
+
+    def _say_what_it_is(self) -> None:
+        if not self._loaders.used and not self._told:
+            self._told = True
+            self._observer.told.noted(
+                "val/loss is the mean of the losses computed without gradients between two steps; where that is on "
+                "training data as well, sgdb.log(val_loss=...) is exact"
+            )
 
     def _add(self, value: Any, args: Any, kwargs: Any) -> None:
         if not isinstance(value, torch.Tensor) or (value.requires_grad and self._mode == "certain"):

@@ -9,7 +9,7 @@ import torch
 
 from sgdb_engine.observe.histograms import histogram_columns, histograms
 from sgdb_engine.observe.parameters import UpdateStatistics, columns_of, statistics_for
-from sgdb_engine.observe.readback import Value
+from sgdb_engine.observe.readback import Value, has_values
 from sgdb_engine.observe.statistics import (
     Ranges,
     columns_for_ranges,
@@ -163,7 +163,8 @@ def tensors_in(place: str, value: Any) -> dict[str, torch.Tensor]:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, torch.Tensor):
-            if item.layout == torch.strided and not item.is_nested and not item.is_complex():
+            dense = item.layout == torch.strided and not item.is_nested and not item.is_complex()
+            if dense and has_values(item):
                 found[name] = item
         elif isinstance(item, Mapping):
             for key, inner in item.items():

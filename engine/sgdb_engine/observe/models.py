@@ -13,12 +13,14 @@ from sgdb_engine.events import RunDescribed, TensorShape
 from sgdb_engine.observe.collectives import waits_in_backward, waits_in_forward
 from sgdb_engine.observe.measurements import unique
 from sgdb_engine.observe.observer import NOBODY, Observer, clock, is_compiling, this_thread
-from sgdb_engine.observe.owners import Owners, names_in, variable_for
-from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.owners import Owners, names_in, unwrapped, variable_for
+from sgdb_engine.observe.patches import Function, Patches, unseen_by_warnings
 from sgdb_engine.observe.trainee import Trainee, parameters_of
 
 PATIENCE = 3
 """Updates within which the model of an optimizer is looked for; from then on it is one that is never called."""
+LONGEST_SEARCH = 20
+"""Steps within which the models of optimizers are looked for that have not stepped yet."""
 
 
 class Root:
@@ -113,7 +115,7 @@ class Models:
             self.observer.told.noted(
                 "The model is never called as model(input), so its inputs and outputs are not observed"
             )
-        if all(each.settled for each in trainees):
+        if all(each.settled for each in trainees) and not self._others_may_come():
             self._stop_searching()
         elif not self._searching:  # another training begins
             self._searching = True
@@ -137,6 +139,22 @@ class Models:
             # others too, but not parts of the best one that were called by themselves
             trained = self._overlap(root, to_be_updated) and (root is best or not self._is_part(root, best))
             root.trained |= bool(trained)
+
+    def _others_may_come(self) -> bool:
+        """Whether an optimizer was made whose model was not called yet, as the generator of a GAN may be."""
+        if self.observer.step >= LONGEST_SEARCH:
+            return False
+        roots = list(self.roots.values())
+        return any(
+            not any(self._overlap(root, {id(p) for p in parameters_of(optimizer)}) for root in roots)
+            for optimizer in list(self._optimizers)
+        )
+
+    def has_optimizer(self, parameter: torch.Tensor) -> bool:
+        """Whether one of PyTorch's was made that is to update it."""
+        return any(
+            parameter is each for optimizer in list(self._optimizers) for each in parameters_of(optimizer)
+        )
 
     def _overlap(self, root: Root, wanted: set[int]) -> int:
         module = root.module
@@ -208,7 +226,7 @@ class Models:
 
     def _discover(self, original: Function) -> Function:
         def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not self.observer.here() or self.observer.inside:
+            if is_compiling() or not self.observer.here() or self.observer.inside:
                 return original(module, *args, **kwargs)
             self.observer.guarded("names", self._consider, module, sys._getframe(1))
             # closed meanwhile: a compiler that is at work within would compile again when the window closes for good
@@ -224,7 +242,9 @@ class Models:
         return call
 
     def _consider(self, module: torch.nn.Module, caller: types.FrameType) -> None:
-        if id(module) in self.roots or not torch.is_grad_enabled() or next(module.parameters(), None) is None:
+        if id(module) in self.roots or not torch.is_grad_enabled():
+            return
+        if next(iter(module.parameters()), None) is None:  # it may have been made to return a list
             return
         self._add(module, caller)
 
@@ -232,11 +252,12 @@ class Models:
         while caller is not None and caller.f_globals.get("__name__", "").startswith("sgdb_engine."):
             caller = caller.f_back
         self.observer.called_models.add(type(module).__name__)
-        taken = [root.name for root in self.roots.values()]
+        taken = [root.name for root in self.roots.values() if root.module is not None]
         self.roots[id(module)] = Root(module, unique([*taken, variable_for(module, caller)])[-1])
-        if type(module) not in self._watched_classes:
-            self._watched_classes.add(type(module))
-            self._patches.replace(type(module), "__call__", self._watch)
+        for kind in (type(module), type(unwrapped(module))):  # what was wrapped may be evaluated by itself
+            if kind not in self._watched_classes:
+                self._watched_classes.add(kind)
+                self._patches.replace(kind, "__call__", self._watch)
 
     def _watch(self, original: Function) -> Function:
         models, observer = self, self.observer
@@ -246,20 +267,29 @@ class Models:
                 return original(module, *args, **kwargs)
             root = models.roots.get(id(module))
             if root is None or root.reference() is not module:
+                if not torch.is_grad_enabled() and observer.here():
+                    observer.guarded("validation loss", models._another_called)
                 return original(module, *args, **kwargs)
             if observer.quick and module.training and torch.is_grad_enabled():
-                observer.inside, observer.phase = True, "forward"
+                observer.inside = observer.phase = "forward"
                 observer.inputs, observer.model = args or kwargs, id(module)
                 try:
                     return original(module, *args, **kwargs)
                 finally:
-                    observer.inside = False
+                    observer.inside = ""
             if not observer.here():
                 return original(module, *args, **kwargs)
             return models._observed(original, module, args, kwargs)
 
         return call
 
+    def _another_called(self) -> None:
+        """A model of the same class, as an average of the weights is; beside a step it is a teacher."""
+        if self.evaluated is not None and not self.observer.step_is_under_way:
+            self.observer.evaluated()
+            self.evaluated(True)
+
+    @unseen_by_warnings
     def _observed(self, original: Function, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         observer, with_gradients = self.observer, torch.is_grad_enabled()
         if with_gradients:
@@ -270,12 +300,12 @@ class Models:
                 observer.guarded("validation loss", self.evaluated, not with_gradients)
         if waits_in_forward(module):
             observer.own_work_ends()
-        observer.inside, observer.phase = True, "forward"
+        observer.inside = observer.phase = "forward"
         started = clock()
         try:
             output = original(module, *args, **kwargs)
         finally:
-            observer.inside = False
+            observer.inside = ""
         seconds = clock() - started
         if with_gradients:
             inputs = {**dict(enumerate(args)), **kwargs} if kwargs else args

@@ -2,7 +2,7 @@
 
 Order within a step: the batch is fetched · the model is called · backward · clip · `optimizer.step()`.
 The safe point lies inside `optimizer.step()`, before the weights change. One optimizer leads: its updates are the
-steps; what others did since stands in the row of its next one.
+steps; what others do between two of them stands in rows of their own.
 
 Most steps of a fast training are quick: their parts are not timed, and their rows are made many at a time.
 """
@@ -14,7 +14,7 @@ import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -65,7 +65,7 @@ class Observer:
         """Another thread may turn out to be the one that trains."""
         self.quick = False
         """The step under way is a quick one, as far as is known."""
-        self.inside = False
+        self.inside: Literal["", "forward", "backward"] = ""
         """Within a call of the model, or within a backward that may call parts of it again."""
         self.inputs: Any = None
         """Of the newest call of a model that was not measured."""
@@ -77,7 +77,7 @@ class Observer:
         """Within a collective of the script's own."""
         self.budget = Budget(budget_share, in_step=ranks > 1)
         self.told = told
-        self.guard = Guard(recorder, lambda: self.step)
+        self.guard = Guard(recorder, lambda: self.step, told.noted)
         self.guarded, self.failed = self.guard.run, self.guard.failed
         self.rows = Rows(recorder, self.guarded, told.found)
         self.trainees = Trainees(names_of)
@@ -103,10 +103,10 @@ class Observer:
         self._quick_steps = QuickSteps(self.rows, self.budget)
         self._times = StepTimes(None)
         self.logged = Logged(self.guard, recorder)
+        """Of the user's own; part of the row of the step that is under way."""
         self._clips: list[Clip] = []
         self._skipped = 0
-        self._others_wait = False
-        """An optimizer that does not lead has stepped since the last row."""
+        self._told_of_others = False
         self._begin_step(clock())
         _observers.add(self)
 
@@ -130,10 +130,19 @@ class Observer:
         return not is_compiling() and not _is_tracing() and this_thread() == self.thread
 
     def claim(self) -> bool:
-        """The calling thread trains: whether it is the one that is observed, now that none was seen training yet."""
-        if self.may_move and self.step == 0 and self.thread != NOBODY:
+        """Another thread trains: whether it takes over, now that the observed one has not begun, or has ended."""
+        if not self.may_move or self.thread == NOBODY:
+            return False
+        unbegun = self.step == 0 and self.phase not in ("backward", "optimizer")
+        if unbegun or self.thread not in {each.ident for each in threading.enumerate()}:
             self.thread = this_thread()
-        return self.thread == this_thread()
+            self.inside, self.phase = "", "between steps"
+            self.loss.begin()
+            return True
+        if not self._told_of_others:
+            self._told_of_others = True
+            self.told.noted("Several threads train at the same time: only the first of them is observed")
+        return False
 
     def leave(self) -> None:
         """Nothing is observed any more."""
@@ -299,15 +308,13 @@ class Observer:
             self.loss.keep_to_share()
             self._quick_steps.flush()
             self._end_step(now)
-            news = self.trainees.news()
-            if news:
+            for news in self.trainees.news():
                 self.told.noted(news)
         else:
-            self._others_wait = True
+            row = Row(self.step, time.time(), time.monotonic(), self.trainees.values_of(trainee))
             if trainee.update.tensors is not None:
-                row = Row(self.step, time.time(), time.monotonic(), {})
                 trainee.add_tensors(row)
-                self.rows.take(row)
+            self.rows.take(row)
 
     def _end_step(self, now: float) -> None:
         times, own = self._times, self.guard
@@ -322,8 +329,9 @@ class Observer:
         }
         if times.own is not None:
             values["time/own"] = times.own
-        self._others_wait = False
-        row = Row(self.step, time.time(), time.monotonic(), values | self.trainees.values())
+        row = Row(
+            self.step, time.time(), time.monotonic(), values | self.trainees.values_of(self.trainees.leader)
+        )
         row.values.update(self.logged.take())
         self._add_measurements(row)
         self.rows.take(row)
@@ -351,11 +359,12 @@ class Observer:
             self.rows.take(Row(self.step, time.time(), time.monotonic(), {}, False, columns, values))
         self._histograms.taken(now, clock() - now)
 
-    # -- what is logged ---------------------------------------------------------------------------------
+    @property
+    def step_is_under_way(self) -> bool:
+        """A model was called for training, or backward was, since the last update."""
+        return self.loss.value is not None or self.inputs is not None or self._times.forward > 0
 
-    def log(self, values: Mapping[str, Any]) -> None:
-        """Values of the user's own, by column name; part of the row of the step that is under way."""
-        self.logged.add(values)
+    # -- what is logged ---------------------------------------------------------------------------------
 
     def log_now(self, values: Mapping[str, Any]) -> None:
         """Values that belong to the last completed step, such as those of a validation."""
@@ -366,17 +375,12 @@ class Observer:
         """Values of the step that is under way, if there is one, else of the last completed one."""
         if this_thread() != self.thread:
             self.logged.record_from_another_thread(self.step, values)
-        elif self.loss.value is not None or self.inputs is not None or self._times.forward:
+        elif self.step_is_under_way:
             self.logged.add(values)
         else:
             self.flush()
             for name, value in values.items():
                 self.guarded(f"log {name}", self.rows.take_now, self.step, {name: value})
-
-    @property
-    def latest(self) -> dict[str, float]:
-        """The newest host values by column, for progress lines and status."""
-        return self.rows.latest
 
     def flush(self) -> None:
         """Hands over the rows of all steps that have ended; called in the thread that is observed."""
@@ -386,15 +390,9 @@ class Observer:
         """The end: everything that is still on its way from a device arrives."""
         self.leave()
         self.flush()
-        last = {**(self.trainees.values() if self._others_wait else {}), **self.logged.take()}
-        if last:
+        if last := self.logged.take():
             self.guarded("log", self.rows.take_now, self.step, last)
         self.guarded("readback", self.rows.drain)
 
 
-def _switch_off_in_child() -> None:
-    for observer in list(_observers):
-        observer.leave()
-
-
-os.register_at_fork(after_in_child=_switch_off_in_child)
+os.register_at_fork(after_in_child=lambda: list(map(Observer.leave, _observers)))

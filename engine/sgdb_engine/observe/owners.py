@@ -24,12 +24,15 @@ WRAPPERS = tuple(
 )
 DEEPEST = 1000
 
-Parent = tuple["weakref.ref[Any]", "weakref.ref[nn.Module]"]
-"""What was registered in a module, and the module."""
+Parent = tuple["weakref.ref[nn.Module]", str]
+"""A module, and under which name something was registered in it."""
 
 
 class Owners:
-    """Remembers, weakly, where modules and parameters are registered while it listens."""
+    """Remembers, weakly, where modules and parameters are registered while it listens.
+
+    There is no reference to a parameter, not even a weak one: PyTorch refuses to swap tensors that have any.
+    """
 
     def __init__(self) -> None:
         self._parents: dict[int, Parent] = {}
@@ -49,9 +52,9 @@ class Owners:
         """The outermost living module that owns it; itself where none is known."""
         top: Any = owned
         for _ in range(DEEPEST):
-            child, parent = self._parents.get(id(top), (None, None))
-            above = parent() if child is not None and parent is not None and child() is top else None
-            if above is None:
+            parent, name = self._parents.get(id(top), (None, ""))
+            above = parent() if parent is not None else None
+            if above is None or not (top is above._modules.get(name) or top is above._parameters.get(name)):
                 break
             top = above
         return top
@@ -61,7 +64,7 @@ class Owners:
             if owned is not None:
                 key = id(owned)
                 forget = self._parents.pop
-                self._parents[key] = weakref.ref(owned, lambda _: forget(key, None)), weakref.ref(parent)
+                self._parents[key] = weakref.ref(parent, lambda _: forget(key, None)), name
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from sgdb_engine.observe.readback import Value, host_value
+from sgdb_engine.observe.readback import Value, has_values, host_value
 
 
 class PendingLoss:
@@ -26,7 +26,7 @@ class PendingLoss:
         if self.closed:
             return
         for loss in (losses,) if isinstance(losses, torch.Tensor) else losses:
-            if loss.numel() == 1:
+            if has_values(loss) and loss.numel() == 1:
                 value = host_value(loss)
                 if scale is not None:
                     value = value / scale

@@ -27,6 +27,14 @@ def host_value(value: Any) -> Value:
     return value.detach().reshape(())
 
 
+def has_values(value: torch.Tensor) -> bool:
+    """Not so of what only stands for a tensor: on the meta device, in a trace, or within a function transform."""
+    within_transform = torch._C._functorch.is_functorch_wrapped_tensor(value)
+    return not (
+        value.is_meta or within_transform or type(value).__name__ in ("FakeTensor", "FunctionalTensor")
+    )
+
+
 @dataclass(slots=True)
 class Row:
     """One step on its way to the recorder."""
@@ -70,6 +78,7 @@ class Readback:
 
     def take(self, row: Row) -> None:
         """Takes over a finished step; does not wait for its values."""
+        _wait_for_other_devices(row)
         late = [name for name, value in row.values.items() if type(value) is not float]
         if late or not (row.tensor_values is None or row.tensor_values.is_cpu):
             self._copies.append(_start_copy(row, late))
@@ -101,6 +110,15 @@ class Readback:
             copied = np.array(tensors.numpy(), dtype=np.float32)
             self._recorder.tensors(row.tensor_columns, row.step, row.wall, row.monotonic, copied)
         self._arrived(row, values, copied)
+
+
+def _wait_for_other_devices(row: Row) -> None:
+    """Only those of CUDA can be read late."""
+    for name, value in row.values.items():
+        if isinstance(value, torch.Tensor) and not value.is_cuda:
+            row.values[name] = float(value.item())
+    if row.tensor_values is not None and not row.tensor_values.is_cuda:
+        row.tensor_values = row.tensor_values.cpu()
 
 
 def _start_copy(row: Row, late: list[str]) -> _Copy:

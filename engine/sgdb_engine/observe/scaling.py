@@ -23,12 +23,12 @@ class Scaling:
         patches.replace(scaler, "step", self._step)
 
     def _here(self, scaler: Any) -> bool:
-        return not is_compiling() and self._observer.thread == this_thread() and scaler.is_enabled()
+        return self._observer.thread == this_thread() and scaler.is_enabled()
 
     def _scale(self, original: Function) -> Function:
         def scale(scaler: Any, outputs: Any) -> Any:
             scaled = original(scaler, outputs)
-            if self._here(scaler):
+            if not is_compiling() and self._here(scaler):
                 self._observer.guarded("scaler", self._scaled, scaler)
             return scaled
 
@@ -39,19 +39,19 @@ class Scaling:
         factor: Value = float(value.item()) if value.is_cpu else value.clone()  # it is changed in place
         self._observer.loss.scale = self._observer.gradient_scale = factor
         self._observer.quick = False
-        self._observer.log({"amp/scale": factor})
+        self._observer.logged.add({"amp/scale": factor})
 
     def _unscale(self, original: Function) -> Function:
         def unscale(scaler: Any, optimizer: Any) -> None:
             original(scaler, optimizer)
-            if self._here(scaler):
+            if not is_compiling() and self._here(scaler):
                 self._observer.gradient_scale = 1.0
 
         return unscale
 
     def _step(self, original: Function) -> Function:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._here(scaler):
+            if is_compiling() or not self._here(scaler):
                 return original(scaler, optimizer, *args, **kwargs)
             updates = self._observer.updates
             result = original(scaler, optimizer, *args, **kwargs)

@@ -18,6 +18,12 @@ Clip = tuple[Sequence[torch.Tensor], Value, float, float]
 
 ALONE_AT_FIRST = 50
 """Steps of the first optimizer after which another one that begins is taken to train something of its own."""
+UNTIL_A_LOSS = 3
+NO_LOSS = (
+    "Steps are made without a backward that can be seen, as with torch.autograd.grad or in a step that is compiled "
+    "whole: their loss is not observed; sgdb.log(train_loss=...) records it"
+)
+"""Told after so many of them."""
 ALONE_AFTERWARDS = 20
 """Steps of that one, with none of the first between them, after which it is sure that it does."""
 
@@ -32,6 +38,8 @@ class Trainee:
         self.values: dict[str, Value] = {}
         """Of its newest update: loss, learning rates, gradient norm, by column."""
         self.updates = 0
+        self.without_loss = 0
+        """How many of them no backward was seen before."""
         self.lone_updates = 0
         """Of a trainee that does not lead: since the leader's last update."""
         self.root: Root | None = None
@@ -77,6 +85,7 @@ class Trainee:
     ) -> None:
         """An update is complete; `measured`: its gradients were read."""
         self.updates += 1
+        self.without_loss += loss is None
         self.values = {}
         add_learning_rates(self.values, rates)
         if loss is not None:
@@ -97,10 +106,6 @@ class Trainee:
             self.values["grad_norm"] = norm
         if coefficient is not None:
             self.values["clip_coef"] = coefficient
-
-    def named_values(self) -> dict[str, Value]:
-        """The same with the trainee's name before each column: `G.grad_norm`."""
-        return {f"{self.name}.{column}": value for column, value in self.values.items()}
 
     def add_tensors(self, row: Row) -> None:
         """What was measured of each tensor."""
@@ -133,6 +138,7 @@ class Trainees:
         self._led_before: Root | None = None
         self._lone_steps = 0
         """Of a leader that took over, since then and without the others."""
+        self._told_of_loss = False
 
     def of(self, optimizer: Any) -> Trainee:
         """What an optimizer trains; the first one leads."""
@@ -176,11 +182,16 @@ class Trainees:
         self.leader.settled = False  # names and columns are looked up again
         self._began_after = since
 
-    def news(self) -> str:
-        """What is to be told of a training that began after another one; once."""
-        if self._began_after is None or not self.leader.settled:
-            return ""
-        since, self._began_after = self._began_after, None
+    def news(self) -> Iterator[str]:
+        """What is to be told, each thing once."""
+        if self.leader.without_loss >= UNTIL_A_LOSS and not self._told_of_loss:
+            self._told_of_loss = True
+            yield NO_LOSS
+        if self._began_after is not None and self.leader.settled:
+            since, self._began_after = self._began_after, None
+            yield self._another_training(since)
+
+    def _another_training(self, since: int) -> str:
         root = self.leader.root
         if root is not None and root is self._led_before:
             return f"From step {since + 1} on {self.leader.kind} trains {root.name}"
@@ -216,10 +227,8 @@ class Trainees:
         """Columns and values of the distributions of all parameters."""
         return (found for trainee in self.all if (found := trainee.update.histograms())[0])
 
-    def values(self) -> dict[str, Value]:
-        """The newest of the leader; where there are several, those of all under their names."""
-        values = dict(self.leader.values)
-        if len(self.all) > 1:
-            for trainee in self.all:
-                values.update(trainee.named_values())
-        return values
+    def values_of(self, trainee: Trainee) -> dict[str, Value]:
+        """Of its newest update; where there are several, under its name, those of the leader under both."""
+        named = {f"{trainee.name}.{column}": value for column, value in trainee.values.items()}
+        several = len(self.all) > 1
+        return {**(trainee.values if trainee is self.leader else {}), **(named if several else {})}

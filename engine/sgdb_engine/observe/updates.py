@@ -1,5 +1,6 @@
 """Sees the optimizer's step: once, even where a subclass calls its parent's, or one optimizer another."""
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.patches import Patches
+from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.rows import learning_rates
 from sgdb_engine.observe.trainee import Trainee, parameters_of
 
@@ -58,6 +60,8 @@ class Updates:
         if observer.thread != this_thread() and not observer.claim():
             return None
         if self._outermost is not None and _runs_under(caller, self._outermost):
+            return None
+        if _is_a_rehearsal(optimizer):
             return None
         self.seen = True
         self._outermost, self._trainee = caller, None
@@ -149,6 +153,12 @@ def _was_skipped(optimizer: torch.optim.Optimizer) -> bool:
     """Fused optimizers leave out the update themselves; on a GPU one cannot know it without waiting."""
     found_inf = getattr(optimizer, "found_inf", None)
     return isinstance(found_inf, torch.Tensor) and found_inf.is_cpu and bool(found_inf.item())
+
+
+def _is_a_rehearsal(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it is done with what only stands for tensors."""
+    gradients = (p.grad for p in parameters_of(optimizer) if p.grad is not None)
+    return not all(map(has_values, itertools.islice(gradients, 1)))
 
 
 def _is_of_autograd() -> bool:

@@ -42,13 +42,15 @@ def told_to_the_others(runs_dir: Path, folder: Path) -> Iterator[None]:
         yield
         return
     place = _meeting_place(runs_dir)
-    who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
+    pid = os.getpid()
+    who = (liveness.host_name(), liveness.boot_id(), pid, liveness.own_start_time())
     write_atomically(place, to_json(_Word(str(folder.absolute()), time.time(), *who)))
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            place.unlink(missing_ok=True)
+        if os.getpid() == pid:  # not in a forked child of the script's
+            with contextlib.suppress(OSError):
+                place.unlink(missing_ok=True)
 
 
 def folder_of_the_first(runs_dir: Path, patience_s: float = PATIENCE_S) -> Path:

@@ -77,6 +77,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Fraction of the step time that sgdb itself takes."""
     message: str = ""
     exit_code: int | None = None
+    refused: bool = False
+    """It never began; the message says why."""
     metrics: dict[str, float] = {}
     """The newest losses and metrics, by column."""
     findings: int = 0

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._dynamo.testing import CompileCounter
 
 from sgdb_engine.observe.hooks import observe
 
 from .conftest import Bench
+from .test_strangers import Heard, heard
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+__all__ = ["heard"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def frames(prepare: Callable[[Bench, Any], None], watching: Any) -> tuple[int, int, list[torch.Tensor]]:
@@ -82,3 +86,39 @@ def test_tracing_a_module_works_while_a_training_is_observed(recorded: Any, benc
         traced = torch.jit.trace(bench.model, bench.x)
         bench.step()
     assert torch.equal(traced(bench.x), bench.model(bench.x))
+
+
+def test_a_backward_in_a_compiled_function_is_seen(recorded: Any, bench: Bench) -> None:
+    @torch.compile(backend="eager")
+    def backward() -> torch.Tensor:
+        loss = bench.loss()
+        loss.backward()
+        return loss
+
+    losses = []
+    with observe(recorded):
+        for _ in range(6):
+            bench.optimizer.zero_grad()
+            losses.append(backward().item())
+            bench.optimizer.step()
+    assert recorded.column("train/loss") == losses
+
+
+def test_a_step_that_is_compiled_whole_is_seen(recorded: Any, bench: Bench) -> None:
+    with observe(recorded) as observer:
+        step = torch.compile(bench.step, backend="eager")
+        for _ in range(12):
+            step(1)
+    assert observer.step == 12
+    assert len(recorded.column("train/loss")) == 12
+
+
+def test_what_was_compiled_may_be_evaluated_as_it_was(recorded: Any, bench: Bench, heard: Heard) -> None:
+    raw = bench.model
+    with observe(recorded, told=heard.told):
+        bench.model = torch.compile(raw, backend="eager")  # type: ignore[assignment]
+        bench.step(5)
+        raw.eval()
+        with torch.no_grad():
+            expected = F.mse_loss(raw(bench.x), bench.y).item()
+    assert [each["val/loss"] for each in heard.validated] == [expected]

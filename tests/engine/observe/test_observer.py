@@ -38,7 +38,7 @@ def test_every_step_has_its_loss_and_learning_rate_even_without_a_budget(recorde
     assert recorded.column("lr") == [0.1] * 5
     assert recorded.column("step") == [1, 2, 3, 4, 5]
     assert recorded.tensor_rows == {}
-    assert observer.latest["train/loss"] == losses[-1]
+    assert observer.rows.latest["train/loss"] == losses[-1]
 
 
 def test_the_loss_of_an_update_is_the_sum_over_the_backward_calls_since_the_last(
@@ -507,23 +507,23 @@ def test_logged_values_are_part_of_the_row_of_their_step_also_with_a_validation_
     recorded: Any, bench: Bench
 ) -> None:
     with observe(recorded) as observer:
-        observer.log({"train/mine": torch.tensor(1.5), "mine": 2})
+        observer.logged.add({"train/mine": torch.tensor(1.5), "mine": 2})
         with torch.no_grad():
             bench.model(bench.x)
         bench.step()
         observer.log_now({"val/loss": 0.5})
-        observer.log({"mine": np.float32(3)})
+        observer.logged.add({"mine": np.float32(3)})
         bench.step()
     assert (recorded.rows[0]["train/mine"], recorded.rows[0]["mine"]) == (1.5, 2)
     assert recorded.rows[1] == {"step": 1, "val/loss": 0.5}
     assert recorded.rows[2]["mine"] == 3
-    assert observer.latest["val/loss"] == 0.5
+    assert observer.rows.latest["val/loss"] == 0.5
 
 
 def test_a_logged_tensor_is_taken_as_it_is_now(recorded: Any, bench: Bench) -> None:
     value = torch.tensor(1.0)
     with observe(recorded) as observer:
-        observer.log({"mine": value})
+        observer.logged.add({"mine": value})
         value.fill_(99)
         bench.step()
     assert recorded.rows[0]["mine"] == 1
@@ -535,7 +535,7 @@ def test_a_value_that_is_no_number_is_told_and_the_others_are_recorded(
 ) -> None:
     with observe(recorded) as observer:
         for _ in range(2):
-            observer.log({"wrong": wrong, "right": 1.0})
+            observer.logged.add({"wrong": wrong, "right": 1.0})
             bench.step()
         observer.log_now({"wrong": wrong})
     assert recorded.column("right") == [1, 1]

@@ -223,8 +223,8 @@ def test_the_two_optimizers_of_a_gan_have_values_of_their_own(recorded: Any, hea
     rows = rows_with(recorded, "train/loss")
     assert [row["netD.train/loss"] for row in rows[1:]] == [row["train/loss"] for row in rows[1:]]
     assert rows[-1]["netD.train/loss"] == pytest.approx((real + false).item())
-    assert (rows[-1]["netD.lr"], rows[-1]["netG.lr"]) == (0.1, 0.2)
     last = rows_with(recorded, "netG.grad_norm")[-1]
+    assert (rows[-1]["netD.lr"], last["netG.lr"]) == (0.1, 0.2)
     assert last["netG.train/loss"] == pytest.approx(fooled.item())
     assert last["netG.grad_norm"] == pytest.approx(norm, rel=1e-5)
     tensors = {name for row in recorded.tensor_rows.values() for name in row if name.startswith("grad_norm/")}
@@ -249,7 +249,7 @@ def test_two_optimizers_on_the_same_gradients_share_their_loss(recorded: Any) ->
             encoder.step()
             decoder.step()
     assert observer.step == 3
-    last = rows_with(recorded, "AdamW.train/loss")[-1]
+    last = rows_with(recorded, "SGD.train/loss")[-1] | rows_with(recorded, "AdamW.train/loss")[-1]
     assert last["SGD.train/loss"] == last["AdamW.train/loss"] == pytest.approx(loss.item())
     assert (last["SGD.grad_norm"], last["AdamW.grad_norm"]) == pytest.approx(norms, rel=1e-5)
     assert "grad_norm/hidden.weight" in recorded.tensor_rows[2]
@@ -858,13 +858,15 @@ def test_loss_functions_keep_their_names_and_signatures(recorded: Any, heard: He
         assert inspect.signature(F.cross_entropy) == plain
 
 
-def test_the_thread_that_trains_first_is_the_one_that_is_observed(recorded: Any, bench: Bench) -> None:
+def test_a_thread_that_trains_when_the_first_one_has_ended_is_observed_as_well(
+    recorded: Any, bench: Bench
+) -> None:
     with observe(recorded, any_thread=True) as observer:
         thread = threading.Thread(target=functools.partial(bench.step, 3))
         thread.start()
         thread.join()
-        Bench().step(2)
-    assert observer.step == 3
+        Bench().step(5)
+    assert observer.step == 3 + 4, "the first one might have been another optimizer's"
 
 
 def test_a_quick_training_has_every_step_too(recorded: Any, bench: Bench, heard: Heard) -> None:
