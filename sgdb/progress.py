@@ -92,10 +92,10 @@ class Progress:
     def _tell_end(self, engine: "Engine") -> None:
         for stage in engine.checks:
             self._say(f"{stage.status}: {stage.name}: {stage.reason}")
-        if self._mode == "run" or engine.state != "finished":
-            end = engine.end
+        end = engine.end
+        if end is not None and (self._mode == "run" or end.state != "finished"):
             steps = f" after {engine.step} steps" if self._brief else ""
-            self._say(f"{engine.state}{steps}{f': {end.message}' if end and end.message else ''}")
+            self._say(f"{end.state}{steps}{f': {end.message}' if end.message else ''}")
 
 
 def _line(engine: "Engine", rate: float | None) -> str:

@@ -4,7 +4,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from sgdb.progress import Progress
+from sgdb.progress import Progress, say
+from sgdb_engine.errors import SgdbError
 from sgdb_engine.host import run_order
 from sgdb_engine.kept_output import output_kept
 from sgdb_engine.ranks.place import own_place
@@ -18,9 +19,13 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         if not order.detached:  # otherwise what it prints goes there anyway
             stack.enter_context(output_kept(Path(order.folder)))
-        code = run_order(order, progress.told if own_place().rank == 0 else lambda engine: None)
+        try:
+            code = run_order(order, progress.told if own_place().rank == 0 else lambda engine: None)
+        except SgdbError as error:
+            say(str(error))
+            return 2
     if progress.refusal:
-        print(f"sgdb: {progress.refusal}", file=sys.stderr)  # noqa: T201
+        say(progress.refusal)
     return code
 
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 import click
 
 from sgdb.progress import Progress, say
-from sgdb_engine.errors import SgdbError, TargetError
+from sgdb_engine.errors import RunFolderError, SgdbError, TargetError
 from sgdb_engine.events import CheckStage
 from sgdb_engine.kept_output import output_kept
 from sgdb_engine.launch import Order, start_engine
 from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
 from sgdb_engine.ranks.place import is_launched, own_place
 from sgdb_engine.recording import folder as run_folder
-from sgdb_engine.recording.output_log import TailReader
+from sgdb_engine.recording.output_log import OutputLog, TailReader
 from sgdb_engine.target import Target, resolve
 from sgdb_engine.text import clean
 
@@ -38,6 +38,10 @@ FOR_RANKS = "sgdb run --nproc 2 train.py, or torchrun … -m sgdb run train.py"
 LOADING = "this loads PyTorch, the data and the model first"
 LEFT = 130
 """Exit code of a check that was left before its verdict."""
+
+
+class RefusedError(SgdbError):
+    """A run that never began: the config, the script, the data or the model cannot be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,12 @@ def _train_along(wanted: Wanted, target: Target) -> int:
     """Another rank than the first one, which tells what there is to tell."""
     from sgdb_engine.host import run_order
 
-    folder = folder_of_the_first(wanted.runs_dir)
+    try:
+        folder = folder_of_the_first(wanted.runs_dir)
+    except RunFolderError as error:
+        say(f"rank {own_place().rank}: {error}. It runs as without sgdb")
+        script = ["-m", wanted.target] if wanted.module else [wanted.target]
+        os.execv(sys.executable, [sys.executable, *script, *wanted.arguments])  # noqa: S606  (our own command line)
     with output_kept(folder):
         return run_order(wanted.order(target, folder))
 
@@ -134,11 +143,14 @@ def _train_along(wanted: Wanted, target: Target) -> int:
 def _launch_here(order: Order) -> int:
     from sgdb_engine.torchrun import run_ranks
 
-    code = run_ranks(order)
-    status = run_folder.read_status(Path(order.folder))
-    if status.state == "failed":
-        say(f"failed: {status.message}")
-    return code
+    log = OutputLog(Path(order.folder))
+    try:
+        end = run_ranks(order, output_log=log, interrupted=lambda: say("stopping: all ranks were told to"))
+    finally:
+        log.close()
+    if end.state == "failed":
+        say(f"failed: {end.message}")
+    return end.exit_code
 
 
 def check(wanted: Wanted, look: Look) -> int:
@@ -200,7 +212,7 @@ def removed_unless_begun(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        began = (folder / run_folder.STATUS_JSON).exists() and not isinstance(error, SgdbError)
+        began = (folder / run_folder.STATUS_JSON).exists() and not isinstance(error, RefusedError)
         if not began and os.getpid() == own:  # not in a forked child of the script's
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -232,7 +244,7 @@ def _train_here(order: Order, progress: Progress) -> int:
     with output_kept(Path(order.folder)) as log:
         code = run_order(order, progress.told, interrupted=progress.interrupted, output_log=log)
     if progress.refusal:
-        raise SgdbError(progress.refusal)
+        raise RefusedError(progress.refusal)
     return code
 
 
@@ -266,7 +278,7 @@ def _run_watched(folder: Path, look: Look, launch: Launch) -> int:
         _wait_for_last_words(folder, launch.engine)
     status = run_folder.read_status(folder)
     if status.refused:
-        raise SgdbError(status.message)
+        raise RefusedError(status.message)
     click.echo(_standing(folder))
     return outcome.exit_code or status.exit_code or 0
 
@@ -287,7 +299,7 @@ def _check_watched(folder: Path, look: Look, launch: Launch) -> int:
         click.echo("The check was left before its verdict: nothing is proven.", err=True)
         return outcome.exit_code or LEFT
     if status.refused:
-        raise SgdbError(status.message)
+        raise RefusedError(status.message)
     for line in _result(folder, status):
         click.echo(line)
     return outcome.exit_code or status.exit_code

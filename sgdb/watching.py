@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sgdb.progress import say
+from sgdb_engine.errors import RunFolderError
 from sgdb_engine.gate import StopTraining
 from sgdb_engine.host import Host
 from sgdb_engine.launch import Order
@@ -126,8 +127,7 @@ def watch(
         budget: share of the step time that measurements may cost, 0..1.
 
     Raises:
-        RunFolderError: the run folder cannot be made; or this is not the first of several ranks, and that one has
-            watched nothing for a minute.
+        RunFolderError: the run folder cannot be made.
     """
     global _current
     if os.environ.get("SGDB", "").lower() in OFF:
@@ -142,7 +142,11 @@ def watch(
     )
     place = own_place()
     if place.rank:
-        folder = folder_of_the_first(Path(runs_dir))
+        try:
+            folder = folder_of_the_first(Path(runs_dir))
+        except RunFolderError as error:
+            say(f"rank {place.rank}: {error}. It is not watched")
+            return Watch()
     else:
         folder = create_run_folder(Path(runs_dir), target.name)
         target.describe_in(folder, "run")

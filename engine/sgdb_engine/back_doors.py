@@ -78,7 +78,11 @@ def breakpoints_pause(engine: Engine) -> Iterator[None]:
     def hook(*args: Any, **kwargs: Any) -> None:
         if os.environ.get("PYTHONBREAKPOINT") != "0":
             frame = sys._getframe(1)
-            engine.note(f"breakpoint() at {frame.f_code.co_filename}:{frame.f_lineno}: paused, space goes on")
+            place = f"breakpoint() at {frame.f_code.co_filename}:{frame.f_lineno}"
+            if engine.place.rank:  # alone it would keep the others waiting for ever
+                engine.note(f"{place}: not paused, only the first rank's breakpoints are")
+                return
+            engine.note(f"{place}: paused, space goes on")
             engine.pause_here("breakpoint()")
 
     sys.breakpointhook = hook

@@ -32,7 +32,7 @@ class Beat:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
-        self._seen: tuple[int, str] = (-1, "")
+        self._seen: tuple[int, str, int] = (-1, "", 0)
         self._since = time.monotonic()
         self._dumped = False
         self._heard = 0
@@ -67,9 +67,10 @@ class Beat:
 
     def _write(self, end: End | None) -> None:
         engine, now = self._engine, time.monotonic()
-        phase, thread = engine.phase
-        if (engine.step, phase) != self._seen:
-            self._seen, self._since = (engine.step, phase), now
+        at = engine.whereabouts
+        seen = (engine.step, at.phase, at.calls)
+        if seen != self._seen or engine.state != "running":
+            self._seen, self._since, self._dumped = seen, now, False
         still_s, latest = now - self._since, engine.latest()
         host, boot_id, pid, start_time = self._who
         if end is None:
@@ -86,9 +87,10 @@ class Beat:
                 wall=time.time(),
                 state=end.state if end else engine.state,
                 step=engine.step,
-                phase=phase,
+                phase=at.phase,
+                waits=at.waits,
                 still_s=round(still_s, 1),
-                where=line_of(thread) if still_s > LOOK_S and end is None else "",
+                where=line_of(at.thread) if still_s > LOOK_S and end is None else "",
                 own_s=self._own_work(latest),
                 step_s=latest.get("time/step"),
                 loss=latest.get("train/loss"),
@@ -104,7 +106,7 @@ class Beat:
         return statistics.median(self._own_works) if self._own_works else None
 
     def _dump_stacks_if_it_hangs(self, still_s: float, step_s: float) -> None:
-        if self._dumped or self._engine.state != "running" or not hangs(still_s, step_s):
+        if self._dumped or not self._engine.step or not hangs(still_s, step_s):
             return
         self._dumped = True
         path = self._engine.folder / f"rank-{self._engine.place.rank:05d}-stacks.txt"
@@ -117,7 +119,8 @@ def line_of(thread: int) -> str:
     frame = sys._current_frames().get(thread)
     called = frame.f_code.co_name if frame is not None else ""
     while frame is not None and not _is_users(frame):
-        called = frame.f_code.co_name
+        if "sgdb" not in frame.f_code.co_filename:
+            called = frame.f_code.co_name
         frame = frame.f_back
     if frame is None:
         return ""

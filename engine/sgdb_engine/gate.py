@@ -24,6 +24,8 @@ class StopTraining(BaseException):
         self.checkpoint = checkpoint
 
 
+FAR_BEHIND = 10
+"""Steps by which ranks that wait for one another never differ."""
 MOST_SWALLOWED = 3
 """Times that a training may swallow its stop, with a bare `except:` around its step, before it is ended at once."""
 
@@ -67,17 +69,23 @@ class Gate:
         self._held = False
         self._why = ""
         self._stopping = False
+        self._stop_after = 0
         self._attention = last_step is not None
         self._step = 0
 
     def follow(self, halts: Halts) -> None:
         """Holds and stops after the same steps as the first of several ranks; from any thread."""
         with self._arrived:
-            self._hold_at, self._why = halts.hold_at, "asked"
-            if halts.stop_at is not None:
-                self._stop_at(halts.stop_at)
+            self._hold_at, self._why = self._soon(halts.hold_at), "asked"
+            stop_at = self._soon(halts.stop_at)
+            if stop_at is not None:
+                self._stop_at(stop_at)
             self._attention = True
             self._arrived.notify()
+
+    def _soon(self, step: int | None) -> int | None:
+        """A rank that is far behind does not train together with the others: it need not come up with them first."""
+        return self._step if step is not None and step > self._step + FAR_BEHIND else step
 
     @property
     def stopping(self) -> bool:
@@ -182,10 +190,9 @@ class Gate:
 
     def _stop_as(self, command: Command, step: int) -> None:
         """At once, or together with other ranks after a step or two more."""
-        last = self._together.stop(step, held=self._held)
-        if last > step:
+        if self._stop_after > step:
             self._hold_at = None
-            self._stop_at(last)
+            self._stop_at(self._stop_after)
             return
         self._stop = StopTraining("asked", checkpoint=isinstance(command, Stop) and command.checkpoint)
         raise self._stop
@@ -206,6 +213,7 @@ class Gate:
             case Checkpoint():
                 message = self._save(step)
             case Stop():
+                self._stop_after = self._together.stop(step, held=self._held)
                 self._stopping = True
                 self._changed("stopping", step, _asked(by))
             case Ping():
@@ -221,8 +229,8 @@ class Gate:
         self._hold_if_due(step)
 
     def _resume(self, step: int) -> None:
+        self._together.go_on()  # first: where the others cannot be told, all stay held
         self._hold_at = None
-        self._together.go_on()
         self._let_go(step, "resumed")
 
     def _refusal(self, end: State) -> Outcome:

@@ -20,12 +20,15 @@ import msgspec
 from sgdb_engine.beat import Beat
 from sgdb_engine.control import ControlServer, Stop, socket_path
 from sgdb_engine.errors import SgdbError
-from sgdb_engine.events import Noted
+from sgdb_engine.events import FindingChanged, Noted
 from sgdb_engine.hardware import HardwareSampler
 from sgdb_engine.launch import Order
 from sgdb_engine.orders import engine_for, is_script
+from sgdb_engine.ranks.judging import first_failure
+from sgdb_engine.ranks.standing import read_ranks
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
+from sgdb_engine.recording.event_log import EventReader
 from sgdb_engine.recording.output_log import OutputLog
 from sgdb_engine.session import End, Engine
 from sgdb_engine.summary import summarise, write_summary
@@ -38,6 +41,8 @@ GRACE_S = 8.0
 LAST_WORDS_S = 5.0
 leave_at_once = os._exit
 """As it is now: while a script runs, its own calls of it are noticed."""
+MAX_BYTES_OF_OTHERS = 2**17
+"""Of the events of each other rank, at a time."""
 METRICS_TOLD = ("train/", "val/")
 
 
@@ -67,8 +72,12 @@ class Host:
         self._speaks = engine.place.rank == 0
         """For all ranks: status, summary, control and hardware of a run are the first one's."""
         self._beat = Beat(engine) if engine.place.size > 1 else None
+        self._events: dict[int, EventReader] = {}
+        """Of the other ranks."""
         self._hardware = HardwareSampler()
         self._signal: signal.Signals | None = None
+        self._grace: threading.Timer | None = None
+        """What ends a script that was terminated and does not end; made when it is, for threads are numbered."""
         self._socket = ""
         self._handlers: dict[signal.Signals, object] = {}
         """Of a script, as long as it has not installed its own."""
@@ -110,6 +119,7 @@ class Host:
                 self._sample_hardware()
                 self._trim_output()
                 self._note_handlers()
+                self._hear_others()
                 told(self._engine)
                 self._wait_for_end(STATUS_PERIOD_S)
         finally:
@@ -118,6 +128,7 @@ class Host:
         end = self._engine.wait() or End("failed", 1)
         if self._beat is not None:
             self._beat.join()
+            end = self._engine.end = self._cause(end)
         self._trim_output()
         told(self._engine)
         asked = self._signal is not None and end.state != "failed"
@@ -126,6 +137,14 @@ class Host:
             code = code or 1
         self._write_status(end, code)  # last: whoever waits for an exit code finds all else in its place
         return code
+
+    def _cause(self, end: End) -> End:
+        """A rank that fails takes the others along: they fail of that, or a launcher stops them."""
+        failure = first_failure(read_ranks(self._engine.folder)) if self._speaks else None
+        if failure is None or not failure.rank or end.state == "finished":
+            return end
+        asked = end.state == "stopped" and self._signal is None  # by the user, before anything failed
+        return end if asked else End("failed", end.exit_code or 1, failure.text)
 
     def handle_signals(self) -> None:
         """One interrupt or termination stops in good order and saves; a second one ends at once. Hang-up is ignored."""
@@ -142,7 +161,10 @@ class Host:
         self._handlers = {number: signal.getsignal(number) for number in EXIT_CODE_OF_SIGNAL}
         ours = self._handlers[signal.SIGTERM]
 
+        self._hear_termination_in_c()
+
         def give_back() -> None:
+            signal.set_wakeup_fd(-1)
             if signal.getsignal(signal.SIGTERM) is ours:
                 signal.signal(signal.SIGTERM, before if before is signal.SIG_IGN else signal.SIG_DFL)
 
@@ -150,9 +172,27 @@ class Host:
 
     def _asked_to_terminate(self, number: int, frame: FrameType | None) -> None:
         self._asked_to_end(number, frame)
-        grace = threading.Timer(GRACE_S, self._end_at_once, (signal.SIGTERM,))
-        grace.daemon = True
-        grace.start()
+        self._begin_grace()
+
+    def _begin_grace(self) -> None:
+        if self._grace is None:
+            self._grace = threading.Timer(GRACE_S, self._end_at_once, (signal.SIGTERM,))
+            self._grace.daemon = True
+            self._grace.start()
+
+    def _hear_termination_in_c(self) -> None:
+        """A thread that waits in C, for a rank that is gone, comes to no handler of Python's: its grace begins too."""
+        ours = signal.getsignal(signal.SIGTERM)
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+        def listen() -> None:
+            while numbers := os.read(reading, 64):
+                if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) is ours:
+                    self._begin_grace()
+
+        threading.Thread(target=listen, name="sgdb-signals", daemon=True).start()
 
     def _note_handlers(self) -> None:
         for number, ours in list(self._handlers.items()):
@@ -184,10 +224,10 @@ class Host:
         else:
             with contextlib.suppress(Exception):
                 self._engine.recorder.flush(1.0)
-            end = End("stopped", code, words)
+            end = self._cause(End("stopped", code, words))
             if self._beat is not None:
                 self._beat.write(end)
-            self._write_status(end, code)
+            self._write_status(end, end.exit_code)
         if self._socket:
             Path(self._socket).unlink(missing_ok=True)
         leave_at_once(code)
@@ -196,6 +236,15 @@ class Host:
         order = self._order
         if order.disposable and order.asked_by and os.getppid() != order.asked_by:
             self._end_at_once(signal.SIGTERM)
+
+    def _hear_others(self) -> None:
+        """What is found on other ranks counts as well; a dashboard reads it in their own files."""
+        for status in read_ranks(self._engine.folder)[1:] if self._beat and self._speaks else ():
+            events = self._events.setdefault(status.rank, EventReader(self._engine.folder, status.rank))
+            for event in events.poll(MAX_BYTES_OF_OTHERS)[0]:
+                if isinstance(event, FindingChanged):
+                    message = f"rank {status.rank}: {event.finding.message}"
+                    self._engine.findings.append(msgspec.structs.replace(event.finding, message=message))
 
     def _trim_output(self) -> None:
         if self._output_log is not None:
@@ -308,8 +357,8 @@ def main() -> None:
     _let_go_of_stdin()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
-    carry_out = run_ranks if order.nproc else run_order
-    code = carry_out(order, output_log=OutputLog(Path(order.folder)))
+    log = OutputLog(Path(order.folder))
+    code = run_ranks(order, output_log=log).exit_code if order.nproc else run_order(order, output_log=log)
     if order.disposable:
         _outlive_the_asking(order)
     sys.exit(code)

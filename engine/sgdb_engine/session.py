@@ -34,6 +34,7 @@ from sgdb_engine.ranks.place import ALONE, Place
 from sgdb_engine.recording.lease import acquire_lease
 from sgdb_engine.recording.writer import Recorder
 from sgdb_engine.saving import Saving
+from sgdb_engine.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from sgdb_engine.observe.observer import Observer
@@ -190,10 +191,10 @@ class Engine:
         return self._observer.step if self._observer else 0
 
     @property
-    def phase(self) -> tuple[str, int]:
-        """What the training is doing at this moment, and in which thread."""
+    def whereabouts(self) -> "Whereabouts":
+        """What the training is doing at this moment."""
         observer = self._observer
-        return (observer.phase, observer.thread) if observer else (self.doing or "starting", 0)
+        return observer.whereabouts if observer else Whereabouts(self.doing or "starting")
 
     @property
     def own_share(self) -> float | None:

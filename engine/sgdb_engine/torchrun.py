@@ -1,6 +1,7 @@
 """Several processes on this machine, each running one script with its rank: started by PyTorch's torchrun."""
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import signal
@@ -8,19 +9,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
 
+from sgdb_engine.errors import RunFolderError
 from sgdb_engine.events import ENDED
 from sgdb_engine.launch import Order, starting
-from sgdb_engine.ranks.judging import who_failed
-from sgdb_engine.ranks.standing import lives, read_ranks
+from sgdb_engine.ranks.judging import first_failure
+from sgdb_engine.ranks.standing import read_ranks
 from sgdb_engine.recording import folder as run_folder
-from sgdb_engine.recording import liveness
 from sgdb_engine.recording.files import write_atomically
 from sgdb_engine.recording.output_log import OutputLog
 from sgdb_engine.session import End
@@ -29,33 +31,50 @@ ORDER = "SGDB_ORDER"
 """Environment variable in which each process finds what it is to run."""
 SIGNALS = "SIGTERM,SIGINT,SIGQUIT"
 """Those that torchrun handles; by default it handles SIGHUP as well, and dies of a terminal that is closed."""
-EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGQUIT: 131, signal.SIGTERM: 143}
 TRIM_PERIOD_S = 1.0
 PATIENCE_S = 10.0
 """For a rank that was told to end; more than the grace that it gives its script."""
+PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux' prctl.h."""
 
 
-def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
-    """Starts the processes of an order, waits for all of them, and says how they ended; returns the exit code.
+class Asked(NamedTuple):
+    """A signal that ends all of them, and when it came."""
+
+    wall: float
+    signal: signal.Signals
+
+
+def run_ranks(
+    order: Order,
+    *,
+    output_log: OutputLog | None = None,
+    interrupted: Callable[[], None] = lambda: None,
+) -> End:
+    """Starts the processes of an order, waits for all of them, and says how they ended.
 
     Args:
         order: what each of them is to run.
         output_log: kept under its cap; the processes write into it.
+        interrupted: called when a signal is passed on to all of them.
     """
     folder = Path(order.folder)
     with contextlib.suppress(OSError):  # a full disk is told by the ranks
         run_folder.write_status(folder, starting(os.getpid(), "starting the ranks with torchrun"))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which all of them inherit
+    _adopt_orphans()
     process = subprocess.Popen(  # noqa: S603  (our own command line)
         _command(order.nproc),
         env={**os.environ, ORDER: _order_of_a_rank(order)},
         start_new_session=True,  # or it would get a terminal's Ctrl-C twice
     )
-    asked: list[signal.Signals] = []
+    asked: list[Asked] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        asked.append(signal.Signals(number))
+        asked.append(Asked(time.time(), signal.Signals(number)))
         threading.Thread(target=process.send_signal, args=(number,), daemon=True).start()
+        interrupted()
 
     for ending in EXIT_CODE_OF_SIGNAL:
         signal.signal(ending, pass_on)
@@ -65,20 +84,25 @@ def run_ranks(order: Order, *, output_log: OutputLog | None = None) -> int:
         if output_log is not None:
             with contextlib.suppress(OSError):
                 output_log.trim()
-    _end_what_is_left(folder)
-    end = _ended_by(asked[0], folder) if asked else _ended(process.returncode, folder)
+    if process.returncode < 0:
+        _end_what_is_left()
+    end = _ended(process.returncode, folder, asked[0] if asked else None)
     _conclude(order, folder, end)
-    return end.exit_code
+    return end
 
 
-def _end_what_is_left(folder: Path) -> None:
-    """Torchrun ends its processes, but not when it is killed itself: then nobody would ever end them."""
-    left = []
-    for each in read_ranks(folder):
-        if each.host == liveness.host_name() and lives(each):
-            with contextlib.suppress(psutil.Error):
-                left.append(psutil.Process(each.pid))
-                left[-1].terminate()
+def _adopt_orphans() -> None:
+    """What torchrun has started becomes a child of this process when torchrun is gone, and can be ended by it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_what_is_left() -> None:
+    """Torchrun ends its processes, but not when it is killed itself: then nobody else would ever end them."""
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
     for process in psutil.wait_procs(left, timeout=PATIENCE_S)[1]:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -111,28 +135,36 @@ def _knows(option: str) -> bool:
     return False
 
 
-def _ended_by(asked: signal.Signals, folder: Path) -> End:
-    """What fails while all of them are being ended fails of that."""
-    status = run_folder.read_status(folder)
-    message = status.message if status.state == "stopped" else f"ended by {asked.name}"
-    return End("stopped", EXIT_CODE_OF_SIGNAL[asked], message)
+def _ended(returncode: int, folder: Path, asked: Asked | None) -> End:
+    """How all of them ended: what failed before they were asked to end is the cause, what failed after it is not."""
+    ranks, status = read_ranks(folder), _status_in(folder)
+    failure = first_failure(ranks)
+    first = ranks[0] if ranks else None
+    stopped = first is not None and first.state == "stopped" and (not failure or first.wall < failure.wall)
+    if asked is not None and (failure is None or asked.wall < failure.wall):
+        message = status.message if status and status.state == "stopped" else f"ended by {asked.signal.name}"
+        return End("stopped", EXIT_CODE_OF_SIGNAL[asked.signal], message)
+    if returncode < 0:
+        return End("failed", 128 - returncode, f"torchrun was ended by {signal.Signals(-returncode).name}")
+    if returncode == 0 or stopped:
+        state = status.state if status and status.state in ENDED else "finished"
+        return End(state, 0, status.message if status else "")
+    cause = failure.text if failure else f"torchrun ended with exit code {returncode}"
+    return End("failed", returncode, status.message if status and status.refused else cause)
 
 
-def _ended(returncode: int, folder: Path) -> End:
-    """The first rank has said how it ended; if another one failed, that is how the run ended."""
-    status = run_folder.read_status(folder)
-    code = 128 - returncode if returncode < 0 else returncode
-    failed = who_failed(read_ranks(folder))
-    if failed or (code and status.state not in ("stopped", "failed")):
-        return End("failed", code or 1, failed or f"torchrun ended with exit code {code}")
-    if status.state not in ENDED:
-        return End("failed", code or 1, "the ranks ended without a word")
-    return End(status.state, code, status.message)
+def _status_in(folder: Path) -> run_folder.RunStatus | None:
+    """What the first rank said last; None where a full disk, or who removed the folder, took it."""
+    with contextlib.suppress(RunFolderError):
+        return run_folder.read_status(folder)
+    return None
 
 
 def _conclude(order: Order, folder: Path, end: End) -> None:
-    _amend_summaries(order, folder, end)
-    status = run_folder.read_status(folder)
+    status = _status_in(folder)
+    if status is None:
+        return
+    _amend_summaries(order, folder, status.step, end)
     ended = msgspec.structs.replace(
         status, state=end.state, message=end.message, exit_code=end.exit_code, wall=time.time()
     )
@@ -140,17 +172,14 @@ def _conclude(order: Order, folder: Path, end: End) -> None:
         run_folder.write_status(folder, ended)
 
 
-def _amend_summaries(order: Order, folder: Path, end: End) -> None:
-    """What the first rank wrote of itself says how all of them ended."""
+def _amend_summaries(order: Order, folder: Path, step: int, end: End) -> None:
+    """What the first rank wrote of itself, if it came to that, says how all of them ended."""
     written = folder / "summary.json"
-    if not written.is_file():
-        return
-    summary: dict[str, Any] = msgspec.json.decode(written.read_bytes())
-    if summary.get("status") == end.state:
-        return
+    summary: dict[str, Any] = {"schema": 1, "mode": order.mode, "target": order.target, "steps": step}
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        summary = msgspec.json.decode(written.read_bytes())
     summary |= {"status": end.state, "message": end.message}
-    if end.state == "failed":
-        summary["verdict"] = "fail"
+    summary["verdict"] = "fail" if end.state == "failed" else summary.get("verdict", "pass")
     content = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
     for place in (written, *([Path(order.summary_path)] if order.summary_path else [])):
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ import pytest
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Ping, Resume, Step, Stop
 from sgdb_engine.events import CommandApplied, State
 from sgdb_engine.gate import Gate, StopTraining
+from sgdb_engine.ranks.halting import Alone
 
 TIMEOUT_S = 10.0
 
@@ -18,14 +19,18 @@ class Run:
     """A training of empty steps in a thread of its own, that goes through a gate."""
 
     def __init__(
-        self, *, save: Callable[[int], str] = lambda step: f"step-{step}", last_step: int | None = None
+        self,
+        *,
+        save: Callable[[int], str] = lambda step: f"step-{step}",
+        last_step: int | None = None,
+        together: Alone | None = None,
     ) -> None:
         self.states: list[tuple[State, int, str]] = []
         self.applied: list[CommandApplied] = []
         self.updates = 0
         """Steps that were let through."""
         self.stop: StopTraining | None = None
-        self.gate = Gate(self._changed, self.applied.append, save, last_step)
+        self.gate = Gate(self._changed, self.applied.append, save, last_step, together=together)
         self.reached: Queue[State] = Queue()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -252,4 +257,33 @@ def test_a_future_is_done_only_when_its_command_has_taken_effect() -> None:
     assert not future.done()
     run.start()
     assert future.result(TIMEOUT_S).step == 0
+    run.end()
+
+
+class Unheard(Alone):
+    """Ranks that cannot be told for a while: the disk is full."""
+
+    def __init__(self) -> None:
+        self.full = False
+
+    def go_on(self) -> None:
+        if self.full:
+            raise OSError("No space left on device")
+
+    def stop(self, step: int, *, held: bool) -> int:
+        self.go_on()
+        return step
+
+
+def test_while_the_other_ranks_cannot_be_told_all_stay_as_they_are() -> None:
+    others = Unheard()
+    run = Run(together=others).start()
+    paused = run.do(Pause())
+    others.full = True
+    for command in (Resume(), Stop(checkpoint=False)):
+        outcome = run.do(command)
+        assert (outcome.ok, outcome.state, outcome.step) == (False, "paused", paused.step)
+        assert "No space left" in outcome.message
+    others.full = False
+    assert run.do(Resume()).ok
     run.end()

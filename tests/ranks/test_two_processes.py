@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -135,15 +136,17 @@ def test_a_rank_that_is_killed_is_named_and_what_was_recorded_is_whole(launch: L
         assert len(steps) >= 20
 
 
-def test_an_error_of_another_rank_is_told_as_the_cause(launch: Launch) -> None:
-    run = launch(NPROC, "ddp.py", "--fail", "10")
+@BOTH_WAYS
+def test_an_error_of_another_rank_is_told_as_the_cause(way: tuple[str, ...], launch: Launch) -> None:
+    run = launch(way, "ddp.py", "--fail", "10")
     assert run.wait() == 1
-    assert run.status.message == "rank 1 failed: ValueError: mine"
+    assert (run.status.state, run.status.message) == ("failed", "rank 1 failed: ValueError: mine")
     events = [event for rank, event in RanksReader(run.folder).poll([]).events if rank == 1]
     (failure,) = [event for event in events if isinstance(event, TrainingFailed)]
     assert 'raise ValueError("mine")' in failure.traceback
     summary = json.loads((run.folder / "summary.json").read_text())
     assert (summary["status"], summary["verdict"]) == ("failed", "fail")
+    assert summary["message"] == run.status.message
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -163,7 +166,7 @@ def test_when_torchrun_is_killed_no_rank_is_left_behind(launch: Launch) -> None:
     _, torchrun, *ranks = run.processes()
     torchrun.kill()
     assert run.wait() == 128 + signal.SIGKILL
-    assert run.status.state in ("stopped", "failed")
+    assert (run.status.state, run.status.message) == ("failed", "torchrun was ended by SIGKILL")
     assert not any(process.is_running() for process in ranks)
 
 
@@ -174,5 +177,24 @@ def test_a_hang_up_of_all_processes_does_not_end_the_training(launch: Launch) ->
     for process in (launcher, torchrun):
         process.send_signal(signal.SIGHUP)
     run.wait_for_step(ranks[0].step + 30)
+    run.send(Stop())
+    assert run.wait() == 0
+
+
+def test_a_run_folder_that_is_removed_does_not_end_the_training(launch: Launch) -> None:
+    run = launch(NPROC, "ddp.py", *LONGER)
+    run.wait_for_step(20)
+    shutil.rmtree(run.folder)
+    assert run.wait() == 0
+    assert len(re.findall(r"^rank \d: \w{64}$", run.output, re.MULTILINE)) == 2
+
+
+def test_a_straggler_is_named_although_all_log_together(launch: Launch) -> None:
+    run = launch(NPROC, "ddp.py", *FOR_EVER, "--log", "--norm")
+    run.wait_for_step(100)
+    time.sleep(1)
+    said = judge(run.ranks)
+    assert said.rank == 1, run.ranks
+    assert "keeps the others waiting" in said.text
     run.send(Stop())
     assert run.wait() == 0

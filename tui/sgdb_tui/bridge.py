@@ -31,7 +31,7 @@ from sgdb_engine.events import (
     Validated,
 )
 from sgdb_engine.ranks.reading import RanksReader
-from sgdb_engine.ranks.standing import RankStatus
+from sgdb_engine.ranks.standing import RankStatus, lives
 from sgdb_engine.recording.folder import OUTPUT_LOG, RunInfo, RunStatus, is_alive, read_info, read_status
 from sgdb_engine.recording.history import History
 from sgdb_engine.recording.liveness import host_name
@@ -250,7 +250,7 @@ class RunView:
         status = self._read_status()
         told: ViewState = self._told.state
         if told in ENDED:
-            return told
+            return self._end_of_all(status, told) if self.ranks else told
         if status is None:  # an engine writes its status before anything that takes time
             return told if self.elapsed_s < _SILENCE_S else "lost"
         state = status.state if status.wall >= self._told.wall else told
@@ -259,6 +259,14 @@ class RunView:
         # It may have ended between the two looks: its last word counts.
         again = self._read_status()
         return again.state if again and again.state in ENDED else "lost"
+
+    def _end_of_all(self, status: RunStatus | None, told: ViewState) -> ViewState:
+        """The first of several ranks has ended: others may train on, or have failed before it."""
+        final = status is not None and status.exit_code is not None
+        train_on = [each for each in self.ranks if each.state not in ENDED and lives(each)]
+        if train_on and not final:
+            return train_on[0].state
+        return status.state if status is not None and status.state in ENDED else told
 
     def _read_status(self) -> RunStatus | None:
         # Not written yet, or lost by a full disk: what was known before still holds.

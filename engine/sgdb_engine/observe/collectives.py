@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from sgdb_engine.observe.observer import Observer, is_compiling, this_thread
+from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.patches import Function, Patches
 
 COLLECTIVES = (
@@ -29,7 +29,11 @@ COLLECTIVES = (
 
 
 class Collectives:
-    """Watches the script's own collectives; those of DDP begin with the backward, those of FSDP with the forward."""
+    """Watches the script's own collectives, and DDP's of its buffers; how long they take is waited.
+
+    The gradients of DDP come with the backward, the parameters of FSDP with the forward: from there on waiting and
+    working cannot be told apart, nor behind a collective that is awaited later.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -44,6 +48,9 @@ class Collectives:
             for place in (torch.distributed, c10d):
                 if name in vars(place):
                     patches.replace(place, name, self._wrap)
+        ddp = torch.nn.parallel.DistributedDataParallel
+        if hasattr(ddp, "_sync_buffers"):
+            patches.replace(ddp, "_sync_buffers", self._wrap)
 
     def _wrap(self, original: Function) -> Function:
         observer, name = self._observer, getattr(original, "__name__", "a collective")
@@ -51,12 +58,15 @@ class Collectives:
         def collective(*args: Any, **kwargs: Any) -> Any:
             if is_compiling() or observer.thread != this_thread() or observer.waiting:
                 return original(*args, **kwargs)
-            observer.own_work_ends()
+            if kwargs.get("async_op"):
+                observer.own_work_ends()
+            began = clock()
             before, observer.phase, observer.waiting = observer.phase, name, True
             try:
                 return original(*args, **kwargs)
             finally:
                 observer.phase, observer.waiting = before, False
+                observer.waited(clock() - began)
 
         return collective
 

@@ -15,6 +15,7 @@ from sgdb_engine.observe.statistics import (
     columns_for_ranges,
     device_ranges,
     host_array,
+    is_shard,
     ranges,
     share_of,
 )
@@ -57,7 +58,7 @@ class UpdateMeasurements:
     @property
     def is_sharded(self) -> bool:
         """Whether ranks hold parts of the parameters: then `grad_norm` is that of this rank's part."""
-        return any(hasattr(parameter, "placements") for parameter in self.tracked)
+        return any(map(is_shard, self.tracked))
 
     def _shares(self) -> list[float]:
         if not self.is_sharded:

@@ -286,12 +286,14 @@ class Models:
     def _another_called(self) -> None:
         """A model of the same class, as an average of the weights is; beside a step it is a teacher."""
         if self.evaluated is not None and not self.observer.step_is_under_way:
+            self.observer.calls += 1
             self.observer.evaluated()
             self.evaluated(True)
 
     @unseen_by_warnings
     def _observed(self, original: Function, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         observer, with_gradients = self.observer, torch.is_grad_enabled()
+        observer.calls += 1
         if with_gradients:
             self.before_training_call(module.training)
         if not (with_gradients and module.training):

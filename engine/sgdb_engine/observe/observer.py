@@ -30,6 +30,7 @@ from sgdb_engine.observe.step_times import StepTimes
 from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.trainee import Clip, Trainee, Trainees
 from sgdb_engine.recording.writer import Recorder
+from sgdb_engine.whereabouts import Whereabouts
 
 clock = time.perf_counter
 
@@ -38,7 +39,6 @@ this_thread = threading.get_ident
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 
 QUICK_COLUMNS = ("time/step", "lr", "train/loss")
-"""Of most quick steps."""
 NOBODY = 0
 """No thread has this identity."""
 
@@ -74,7 +74,9 @@ class Observer:
         self.phase = "between steps"
         """What the training is doing, for whoever looks from outside."""
         self.waiting = False
-        """Within a collective of the script's own."""
+        """Within a collective."""
+        self.calls = 0
+        """See `Whereabouts`."""
         self.budget = Budget(budget_share, in_step=ranks > 1)
         self.told = told
         self.guard = Guard(recorder, lambda: self.step, told.noted)
@@ -144,6 +146,12 @@ class Observer:
             self.told.noted("Several threads train at the same time: only the first of them is observed")
         return False
 
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """Where the training is; looked at from another thread."""
+        waits = self.waiting or self.phase == "backward"
+        return Whereabouts(self.phase, self.thread, waits, self.calls)
+
     def leave(self) -> None:
         """Nothing is observed any more."""
         self.thread = NOBODY
@@ -153,6 +161,7 @@ class Observer:
 
     def fetched(self, seconds: float) -> None:
         """A batch was waited for."""
+        self.calls += 1
         if self._times.fetched(clock(), seconds):
             self.guard.fixed = 0.0  # what it cost to see an evaluation is no step's cost
 
@@ -188,6 +197,10 @@ class Observer:
     def own_work_ends(self) -> None:
         """From here on this rank may wait for the others."""
         self._times.own_work_ends(clock())
+
+    def waited(self, seconds: float) -> None:
+        """It did, for so long, and goes on with its own work."""
+        self._times.waited += seconds
 
     def about_to_clip(self, parameters: Sequence[torch.Tensor]) -> None:
         """The gradients are complete, and these are about to be clipped."""
@@ -271,7 +284,7 @@ class Observer:
                 self._end_odd_update(trainee, optimizer, now)
         except Exception as error:
             self.failed("row", error)
-        times.start, guard.held = now, 0.0
+        times.start, times.waited, guard.held = now, 0.0, 0.0
         if self.rows.urgent or self.budget.due(now, self.step):
             self._begin_step(now)
         else:
@@ -319,20 +332,9 @@ class Observer:
     def _end_step(self, now: float) -> None:
         times, own = self._times, self.guard
         step_s = times.total(now) - own.held
-        values: dict[str, Value] = {
-            "time/step": step_s,
-            "time/data": times.data,
-            "time/forward": times.forward,
-            "time/backward": times.backward,
-            "time/optimizer": times.optimizer,
-            "time/sgdb": own.fixed + own.measured,
-        }
-        if times.own is not None:
-            values["time/own"] = times.own
-        row = Row(
-            self.step, time.time(), time.monotonic(), values | self.trainees.values_of(self.trainees.leader)
-        )
-        row.values.update(self.logged.take())
+        values: dict[str, Value] = {**times.columns(now, step_s, own.fixed + own.measured)}
+        values |= self.trainees.values_of(self.trainees.leader) | self.logged.take()
+        row = Row(self.step, time.time(), time.monotonic(), values)
         self._add_measurements(row)
         self.rows.take(row)
         made = clock() - now

@@ -50,6 +50,15 @@ def local_part(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if to_local is None else to_local()
 
 
+def is_shard(parameter: torch.Tensor) -> bool:
+    """Whether other ranks hold other parts of it: FSDP2's, and the flat ones of the first FSDP."""
+    return hasattr(parameter, "placements") or _is_flat(parameter)
+
+
+def _is_flat(parameter: torch.Tensor) -> bool:
+    return getattr(parameter, "_is_flat_param", False) or hasattr(parameter, "_fsdp_flattened")
+
+
 def share_of(tensor: torch.Tensor, rank: int) -> float:
     """By what a tensor's local square is multiplied so that the sum over all ranks counts each value once.
 
@@ -57,6 +66,8 @@ def share_of(tensor: torch.Tensor, rank: int) -> float:
     (a partial placement) cannot be counted from here.
     """
     placements = getattr(tensor, "placements", None)
+    if _is_flat(tensor):
+        return 1.0
     if placements is None:
         return 1.0 if rank == 0 else 0.0
     if any(placement.is_partial() for placement in placements):

@@ -12,8 +12,10 @@ class StepTimes:
     forward: float = 0.0
     backward: float = 0.0
     optimizer: float = 0.0
-    own: float | None = None
-    """Until it first waits for other ranks; None where it does not."""
+    own_until: float | None = None
+    """When it first waits for other ranks, for as long as the rest of the step."""
+    waited: float = 0.0
+    """For other ranks, before that."""
     evaluating: bool = False
     """What was seen last may be an evaluation."""
 
@@ -42,9 +44,28 @@ class StepTimes:
         return begins
 
     def own_work_ends(self, now: float) -> None:
-        """The first collective of the step begins; later ones say nothing more."""
-        if self.own is None and self.start is not None:
-            self.own = now - self.start
+        """Waiting and own work are not told apart any more; later such moments say nothing more."""
+        if self.own_until is None and self.start is not None:
+            self.own_until = now
+
+    def columns(self, now: float, step_s: float, sgdb_s: float) -> dict[str, float]:
+        """Of a step that ends now and took `step_s`, pauses left out, of which `sgdb_s` are ours."""
+        columns = {
+            "time/step": step_s,
+            "time/data": self.data,
+            "time/forward": self.forward,
+            "time/backward": self.backward,
+            "time/optimizer": self.optimizer,
+            "time/sgdb": sgdb_s,
+        }
+        own = self._own(now)
+        return columns if own is None else {**columns, "time/own": own}
+
+    def _own(self, now: float) -> float | None:
+        """Its own work in a step that ends now; None where it waits for nobody, or it is not known how long."""
+        if self.start is None or (self.own_until is None and not self.waited):
+            return None
+        return max(0.0, (now if self.own_until is None else self.own_until) - self.start - self.waited)
 
     def total(self, now: float) -> float:
         """The time of a step that ends now; 0 where nothing of it was seen begin."""
@@ -55,6 +76,6 @@ class StepTimes:
             return False
         self.start = moment
         self.data = self.forward = 0.0
-        self.own = None
+        self.own_until, self.waited = None, 0.0
         self.evaluating = False
         return True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from sgdb_engine.events import ENDED
 from sgdb_engine.ranks.place import Place
 from sgdb_engine.ranks.standing import lives, read_rank
 from sgdb_engine.recording.files import open_regular, write_atomically
@@ -61,7 +62,6 @@ class FirstRank(Alone):
         self._folder = folder
         self._place = place
         self._number = 0
-        (folder / FILE).unlink(missing_ok=True)  # that of ranks that failed, and were started again
 
     def hold(self, step: int, count: int, *, held: bool) -> int:
         """As above; waits until all others know."""
@@ -90,7 +90,8 @@ class FirstRank(Alone):
 
     def _has_heard(self, rank: int) -> bool:
         status = read_rank(self._folder, rank)
-        return status is None or status.heard == self._number or not lives(status)
+        gone = status is None or status.state in ENDED or not lives(status)
+        return gone or (status is not None and status.heard == self._number)
 
 
 def halts_in(folder: Path) -> Halts | None:

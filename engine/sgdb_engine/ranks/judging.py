@@ -13,8 +13,6 @@ HANGS_STEPS = 10
 library ends it, after ten minutes with NCCL."""
 STRAGGLES = 0.1
 """Share of the step time by which the own work of one rank exceeds that of the others: they wait for it."""
-_ORDER = ("starting", "between steps", "data", "forward", "backward", "after backward", "optimizer")
-"""Phases as they follow one another within a step."""
 
 
 class Judgement(NamedTuple):
@@ -25,6 +23,15 @@ class Judgement(NamedTuple):
     rank: int | None = None
 
 
+class Failure(NamedTuple):
+    """What went wrong first: the others fail of it."""
+
+    wall: float
+    """When; of a rank that is gone without a word, when it was last seen."""
+    rank: int
+    text: str
+
+
 def hangs(still_s: float, step_s: float | None) -> bool:
     """Whether a rank that came on so long ago hangs."""
     return still_s > max(HANGS_S, HANGS_STEPS * (step_s or 0.0))
@@ -32,30 +39,33 @@ def hangs(still_s: float, step_s: float | None) -> bool:
 
 def judge(ranks: Sequence[RankStatus]) -> Judgement:
     """The gravest that is to be said."""
-    return _gone(ranks) or _hanging(ranks) or _straggling(ranks) or Judgement("", "")
+    failure = first_failure(ranks)
+    if failure is not None:
+        return Judgement("error", failure.text, failure.rank)
+    return _hanging(ranks) or _straggling(ranks) or Judgement("", "")
 
 
-def who_failed(ranks: Sequence[RankStatus]) -> str:
-    """The rank that failed first, in words: the others do of it. Empty where none failed."""
-    gone = _gone(ranks)
-    return gone.text if gone else ""
-
-
-def _gone(ranks: Sequence[RankStatus]) -> Judgement | None:
+def first_failure(ranks: Sequence[RankStatus]) -> Failure | None:
+    """None where no rank failed, and all that have not ended are there."""
+    failures = []
     for each in ranks:
-        if each.state not in ENDED and not lives(each):
+        if each.state == "failed":
+            failures.append(Failure(each.wall, each.rank, f"rank {each.rank} failed: {each.message}"))
+        elif each.state not in ENDED and not lives(each):
             text = f"rank {each.rank} is gone since step {each.step}: killed, or out of memory"
-            return Judgement("error", text, each.rank)
-    failed = min((each for each in ranks if each.state == "failed"), key=lambda each: each.wall, default=None)
-    return Judgement("error", f"rank {failed.rank} failed: {failed.message}", failed.rank) if failed else None
+            failures.append(Failure(each.wall, each.rank, text))
+    return min(failures, default=None)
 
 
 def _hanging(ranks: Sequence[RankStatus]) -> Judgement | None:
-    still = [each for each in ranks if each.state == "running" and hangs(each.still_s, each.step_s)]
+    """Of those that stand still the one that waits for nobody, or is furthest behind, keeps the others."""
+    still = [e for e in ranks if e.state == "running" and e.step > 0 and hangs(e.still_s, e.step_s)]
     if not still:
         return None
-    behind = min(still, key=_progress)
-    if len(still) > 1 and all(_progress(each) == _progress(behind) for each in still):
+    behind = min(still, key=lambda each: (each.waits, each.step))
+    if behind.waits and len(still) < len(ranks):
+        return _waiting_for(ranks, still)
+    if len(still) > 1 and all((e.waits, e.step) == (behind.waits, behind.step) for e in still):
         return Judgement(
             "warning", f"all ranks have stood still for {behind.still_s:.0f} s in {behind.phase}"
         )
@@ -66,9 +76,14 @@ def _hanging(ranks: Sequence[RankStatus]) -> Judgement | None:
     return Judgement("warning", text, behind.rank)
 
 
-def _progress(status: RankStatus) -> tuple[int, int]:
-    """How far it is; a collective that a script calls itself may stand anywhere."""
-    return status.step, _ORDER.index(status.phase) if status.phase in _ORDER else 0
+def _waiting_for(ranks: Sequence[RankStatus], still: Sequence[RankStatus]) -> Judgement | None:
+    """All that stand still wait. For one that has ended they wait in vain; one that is busy may be validating."""
+    ended = [each for each in ranks if each.state in ENDED]
+    if not ended:
+        return None
+    first = min(ended, key=lambda each: each.wall)
+    text = f"rank {first.rank} has ended after step {first.step}; {_names(still)} for it in {still[0].phase}"
+    return Judgement("warning", text, first.rank)
 
 
 def _names(ranks: Sequence[RankStatus]) -> str:

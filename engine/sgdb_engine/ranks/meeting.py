@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 
 from sgdb_engine.errors import RunFolderError
+from sgdb_engine.events import ENDED
 from sgdb_engine.ranks.place import own_place
+from sgdb_engine.ranks.standing import lives, read_rank
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.files import open_regular, write_atomically
 from sgdb_engine.recording.nonfinite import to_json
@@ -76,7 +78,9 @@ def _heard(place: Path) -> _Word | None:
         return None
     if word.host == liveness.host_name():
         return word if liveness.still_runs(word.host, word.boot_id, word.pid, word.start_time) else None
-    return word if word.wall > liveness.own_start_time() - OLD_S else None
+    first = read_rank(Path(word.folder), 0)
+    over = first is not None and (first.state in ENDED or not lives(first))
+    return word if word.wall > liveness.own_start_time() - OLD_S and not over else None
 
 
 def _meeting_place(runs_dir: Path) -> Path:

@@ -26,4 +26,4 @@ def own_place(environment: Mapping[str, str] = os.environ) -> Place:
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a launcher like torchrun has started this process: it has no terminal of its own."""
-    return "RANK" in environment and "WORLD_SIZE" in environment
+    return "TORCHELASTIC_RUN_ID" in environment or own_place(environment).size > 1

@@ -44,7 +44,8 @@ class RanksReader:
         """What came since the last poll, `first` being the new rows of the first rank."""
         ranks = read_ranks(self._folder)
         others = [status.rank for status in ranks if status.rank]
-        return RankNews(ranks, list(self._new_events(others)), self._new_norms(others, first))
+        size = ranks[0].size if ranks else 1
+        return RankNews(ranks, list(self._new_events(others)), self._new_norms(others, size, first))
 
     def _new_events(self, others: Sequence[int]) -> Iterator[tuple[int, AnyEvent]]:
         for rank in others:
@@ -52,9 +53,9 @@ class RanksReader:
             for event in reader.poll(_MAX_BYTES_PER_POLL)[0]:
                 yield rank, event
 
-    def _new_norms(self, others: Sequence[int], first: Sequence[ScalarRows]) -> list[ScalarRows]:
+    def _new_norms(self, others: Sequence[int], size: int, first: Sequence[ScalarRows]) -> list[ScalarRows]:
         self._norms.add(0, first)
-        if not self._norms.needed:
+        if not self._norms.needed or len(others) + 1 < size:
             return []
         for rank in others:
             reader = self._rows.setdefault(rank, RunReader(self._folder, _MAX_BYTES_PER_POLL, rank))

@@ -31,8 +31,10 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     phase: str = ""
     """data, forward, backward, optimizer, a collective, or between them: the script's own code."""
+    waits: bool = False
+    """In a collective, or where gradients or parameters come from others."""
     still_s: float = 0.0
-    """Seconds since it last came on by a step or a phase."""
+    """Seconds since it last came on by a step, a phase, or a call of its model."""
     where: str = ""
     """The line of the script that it is in, where it has been still for a while."""
     own_s: float | None = None

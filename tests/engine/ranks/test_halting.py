@@ -158,12 +158,6 @@ def test_it_waits_for_a_silent_rank_only_so_long(
     assert FirstRank(tmp_path, Place(0, 2)).hold(7, 0, held=False) == 9
 
 
-def test_what_ranks_that_failed_were_told_does_not_hold_those_that_are_started_again(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b'{"number": 3, "stop_at": 10}')
-    FirstRank(tmp_path, Place(0, 2))
-    assert halts_in(tmp_path) is None
-
-
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"number": "x"}'])
 def test_damage_is_no_word(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)

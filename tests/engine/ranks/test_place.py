@@ -25,5 +25,10 @@ def test_as_the_launcher_says_and_alone_where_it_says_nothing_sensible(
 
 
 def test_a_process_of_a_launcher_has_no_terminal_of_its_own_even_if_it_is_the_only_one() -> None:
-    assert is_launched({"RANK": "0", "WORLD_SIZE": "1"})
-    assert not is_launched({})
+    assert is_launched({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"})
+    assert is_launched({"RANK": "1", "WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize("environment", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])
+def test_what_a_shell_has_left_in_its_environment_is_no_launcher(environment: dict[str, str]) -> None:
+    assert not is_launched(environment)

@@ -61,7 +61,7 @@ async def test_the_straggler_comes_first_and_is_said_in_words(small_run: Callabl
 
 async def test_who_hangs_is_said_with_the_line(small_run: Callable[..., Path]) -> None:
     folder = small_run()
-    stand(folder, 0, still_s=42.0, where="train.py:9 in backward")
+    stand(folder, 0, waits=True, still_s=42.0, where="train.py:9 in backward")
     stand(folder, 1, still_s=42.0, phase="between steps", where="train.py:7")
     async with dashboard(folder) as (app, _):
         lines = panel(seen(app))
