@@ -43,4 +43,5 @@ state = b"".join(p.detach().numpy().tobytes() for p in model.parameters())
 print(
     f"rank {rank}: {hashlib.sha256(state).hexdigest()}\n", end="", flush=True
 )  # one write: ranks share a pipe
+dist.barrier()  # gloo may abort a rank whose peer is gone already
 dist.destroy_process_group()
