@@ -16,8 +16,7 @@ test: check
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP) $(TRAINERS)/installed
-	$(BIN)/pytest -q -m slow -n 2 --dist loadfile --ignore tests/ranks --ignore tests/terminal
-	$(BIN)/pytest -q -m slow tests/ranks tests/terminal
+	$(BIN)/pytest -q -m slow
 
 peers: $(PEERS)/installed
 	$(PEERS)/bin/python benchmarks/peers.py
