@@ -222,7 +222,7 @@ class Engine:
             self.recorder,
             budget=self._budget,
             safe_point=self.gate.pass_through,
-            told=told or Told(found=self.found, noted=self.note),
+            told=told or Told(found=self.found, noted=self.note, failed=self.notes.append),
             ranks=self.place.size,
             **options,
         ) as observer:

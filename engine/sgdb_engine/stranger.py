@@ -32,6 +32,7 @@ class Stranger:
             told = Told(
                 found=engine.found,
                 noted=engine.note,
+                failed=engine.notes.append,
                 described=engine.describe,
                 epoch_ended=engine.epoch_ended,
                 validated=engine.validation_seen,
@@ -40,7 +41,7 @@ class Stranger:
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             self._engine.recorder.event(ProbeFailed(probe="observation", error=text))
-            self._engine.note(f"sgdb could not observe this training: {text}. It runs as without sgdb")
+            self._engine.notes.append(f"this training cannot be observed, it runs as without sgdb: {text}")
 
     def say_what_was_not_seen(self) -> None:
         """No training was seen at all: what was seen instead, and what to do."""

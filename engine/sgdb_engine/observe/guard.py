@@ -21,9 +21,9 @@ class Guard:
     """Which parts are off, and how many seconds of the step under way our own code took."""
 
     def __init__(
-        self, recorder: Recorder, step: Callable[[], int], noted: Callable[[str], None] = lambda text: None
+        self, recorder: Recorder, step: Callable[[], int], told: Callable[[str], None] = lambda text: None
     ) -> None:
-        """`step` tells how many are completed; `noted` is told of what is switched off, in words."""
+        """`step` tells how many are completed; `told` hears what is switched off, in words."""
         self.fixed = 0.0
         """Ours, in every step."""
         self.measured = 0.0
@@ -33,7 +33,7 @@ class Guard:
         self.off: set[str] = set()
         self._recorder = recorder
         self._step = step
-        self._noted = noted
+        self._told = told
 
     def begin_step(self) -> None:
         """A new step begins."""
@@ -82,4 +82,4 @@ class Guard:
             text = f"{type(error).__name__}: {error}"
             self._recorder.event(ProbeFailed(step=self._step(), probe=probe, error=text))
             with contextlib.suppress(Exception):
-                self._noted(f"a part of sgdb failed and is off, the training goes on: {probe}: {text}")
+                self._told(f"a part of sgdb failed and is off, the training goes on: {probe}: {text}")

@@ -126,8 +126,8 @@ class _Installed:
     @unseen_by_compilers
     def _timed_backward(self, original: Function, tensors: Any, args: Any, kwargs: Any) -> Any:
         observer = self._observer
-        hide_from_compilers()
-        if not all(map(has_values, (tensors,) if isinstance(tensors, torch.Tensor) else tensors)):
+        observer.guarded("compilers", hide_from_compilers)
+        if _is_a_rehearsal(tensors):
             return original(tensors, *args, **kwargs)
         self._by_hand.look()
         if self._validation is not None:
@@ -145,3 +145,9 @@ class _Installed:
         self._by_hand.went_backward(tensors)
         self._updates.after_backward()
         return result
+
+
+def _is_a_rehearsal(tensors: Any) -> bool:
+    """Whether it is done with what only stands for tensors; places in the graph (`GradientEdge`) are none."""
+    each = (tensors,) if isinstance(tensors, torch.Tensor) else tensors
+    return not all(has_values(one) for one in each if isinstance(one, torch.Tensor))

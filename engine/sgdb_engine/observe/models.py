@@ -13,7 +13,7 @@ from sgdb_engine.events import RunDescribed, TensorShape
 from sgdb_engine.observe.collectives import waits_in_backward, waits_in_forward
 from sgdb_engine.observe.measurements import unique
 from sgdb_engine.observe.observer import NOBODY, Observer, clock, is_compiling, this_thread
-from sgdb_engine.observe.owners import Owners, names_in, unwrapped, variable_for
+from sgdb_engine.observe.owners import Owners, names_in, variable_for
 from sgdb_engine.observe.patches import Function, Patches, unseen_by_warnings
 from sgdb_engine.observe.trainee import Trainee, parameters_of
 
@@ -254,10 +254,9 @@ class Models:
         self.observer.called_models.add(type(module).__name__)
         taken = [root.name for root in self.roots.values() if root.module is not None]
         self.roots[id(module)] = Root(module, unique([*taken, variable_for(module, caller)])[-1])
-        for kind in (type(module), type(unwrapped(module))):  # what was wrapped may be evaluated by itself
-            if kind not in self._watched_classes:
-                self._watched_classes.add(kind)
-                self._patches.replace(kind, "__call__", self._watch)
+        if type(module) not in self._watched_classes:
+            self._watched_classes.add(type(module))
+            self._patches.replace(type(module), "__call__", self._watch)
 
     def _watch(self, original: Function) -> Function:
         models, observer = self, self.observer
@@ -267,8 +266,6 @@ class Models:
                 return original(module, *args, **kwargs)
             root = models.roots.get(id(module))
             if root is None or root.reference() is not module:
-                if not torch.is_grad_enabled() and observer.here():
-                    observer.guarded("validation loss", models._another_called)
                 return original(module, *args, **kwargs)
             if observer.quick and module.training and torch.is_grad_enabled():
                 observer.inside = observer.phase = "forward"
@@ -282,13 +279,6 @@ class Models:
             return models._observed(original, module, args, kwargs)
 
         return call
-
-    def _another_called(self) -> None:
-        """A model of the same class, as an average of the weights is; beside a step it is a teacher."""
-        if self.evaluated is not None and not self.observer.step_is_under_way:
-            self.observer.calls += 1
-            self.observer.evaluated()
-            self.evaluated(True)
 
     @unseen_by_warnings
     def _observed(self, original: Function, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:

@@ -79,7 +79,7 @@ class Observer:
         """See `Whereabouts`."""
         self.budget = Budget(budget_share, in_step=ranks > 1)
         self.told = told
-        self.guard = Guard(recorder, lambda: self.step, told.noted)
+        self.guard = Guard(recorder, lambda: self.step, told.failed)
         self.guarded, self.failed = self.guard.run, self.guard.failed
         self.rows = Rows(recorder, self.guarded, told.found)
         self.trainees = Trainees(names_of)

@@ -26,7 +26,7 @@ class PendingLoss:
         if self.closed:
             return
         for loss in (losses,) if isinstance(losses, torch.Tensor) else losses:
-            if has_values(loss) and loss.numel() == 1:
+            if isinstance(loss, torch.Tensor) and has_values(loss) and loss.numel() == 1:
                 value = host_value(loss)
                 if scale is not None:
                     value = value / scale

@@ -14,6 +14,8 @@ class Told:
     """Something is wrong."""
     noted: Callable[[str], None] = lambda text: None
     """A user should know: what is not observed, how something was measured."""
+    failed: Callable[[str], None] = lambda text: None
+    """A part of ours failed and is off, in words; the recorder knows."""
     described: Callable[[RunDescribed], None] | None = None
     """What is trained: each time that another model or optimizer was seen."""
     epoch_ended: Callable[[int], None] | None = None

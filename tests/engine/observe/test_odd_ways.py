@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,36 @@ def test_a_backward_within_a_backward_is_no_loss_of_its_own(recorded: Any, bench
             losses.append(loss.item())
             bench.optimizer.step()
     assert recorded.column("train/loss") == losses
+
+
+def test_a_backward_from_a_place_in_the_graph_is_let_through(recorded: Any, bench: Bench) -> None:
+    with observe(recorded) as observer:
+        for _ in range(3):
+            bench.optimizer.zero_grad()
+            edge = torch.autograd.graph.get_gradient_edge(bench.loss())
+            torch.autograd.backward(edge, torch.tensor(1.0))
+            bench.optimizer.step()
+    assert observer.step == 3
+    assert recorded.failed_probes == []
+
+
+def test_the_time_of_a_frozen_part_belongs_to_the_step(recorded: Any) -> None:
+    frozen, head = nn.Sequential(nn.Linear(3, 3), Slow()), nn.Sequential(nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    with observe(recorded):
+        for _ in range(30):
+            with torch.no_grad():
+                features = frozen(torch.randn(4, 3))
+            optimizer.zero_grad()
+            head(features).square().mean().backward()
+            optimizer.step()
+    assert min(recorded.column("time/step")[1:]) >= 0.002
+
+
+class Slow(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.002)
+        return x
 
 
 class Meta(nn.Module):
