@@ -1,22 +1,29 @@
-"""Per-tensor statistics of an update on a GPU: all tensors packed into rows of 1024 values.
+"""Per-tensor statistics of an update on a GPU: all tensors packed into rows of equal length, reduced row by row.
 
-So the launches do not grow with the number of tensors, and nothing here waits for the device.
+So the launches do not grow with the number of tensors, and nothing here waits for the device. What the rows mean for
+each tensor is put together on the host, when they have arrived there.
 """
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from sgdb_engine.observe.statistics import real_values
 from sgdb_engine.workload.devices import fits
 
-CHUNK = 1024
-"""Values in a row; the last row of each tensor is filled up with zeros."""
-BLOCK_ROWS = 2**16
-"""Rows that are worked on at once: bounds the memory for what lies between."""
+SHORTEST_ROW = 1024
+"""Values; the last row of each tensor is filled up."""
+MOST_ROWS = 2**15
+"""The rows become longer where a model would have more of them: each is nine numbers that go to the host."""
+BLOCK_VALUES = 2**26
+"""Values that are worked on at once: bounds the memory for what lies between."""
 CAUTION = 4
 """The two packed copies are made only where so many times their size would be at most half of what is free."""
+OF_ROWS = 9
+"""Numbers of a row: norm of the gradient, its non-finite values, norm of the movement, norm of the weights, their
+finite values, the sum of these, the norm about their mean, smallest, largest."""
 
 
 class DeviceStatistics:
@@ -28,27 +35,35 @@ class DeviceStatistics:
 
     def __init__(self, parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> None:
         self._parameters = list(parameters)
-        self._device = next((p.device for p in parameters if p.device.type != "cpu"), torch.device("cpu"))
-        self._shares = torch.tensor(shares, dtype=torch.float64).to(self._device)
+        device = next((p.device for p in parameters if p.device.type != "cpu"), torch.device("cpu"))
         sizes = [real_values(p).numel() for p in self._parameters]
-        chunks = [max(1, -(-size // CHUNK)) for size in sizes]
-        size_bytes = 2 * 4 * CHUNK * sum(chunks)
-        if not fits(CAUTION * size_bytes, self._device):
+        length = row_length(sum(sizes))
+        rows = [max(1, -(-size // length)) for size in sizes]
+        size_bytes = 2 * 4 * length * sum(rows)
+        if not fits(CAUTION * size_bytes, device):
             raise MemoryError(f"two copies of the weights ({size_bytes / 2**30:.1f} GiB) would crowd the GPU")
-        self._now = torch.zeros(sum(chunks), CHUNK, device=self._device, dtype=torch.float32)
-        self._before = torch.zeros_like(self._now)
-        self._now_views = _views(self._now, chunks, sizes)
-        self._before_views = _views(self._before, chunks, sizes)
-        numbers = torch.arange(len(sizes), device="cpu")
-        self._owner = torch.repeat_interleave(numbers, torch.tensor(chunks, device="cpu")).to(self._device)
-        lengths = [
-            min(CHUNK, max(0, size - CHUNK * k))
-            for size, n in zip(sizes, chunks, strict=True)
-            for k in range(n)
-        ]
-        self._lengths = torch.tensor(lengths, device=self._device)
-        self._places = torch.arange(CHUNK, device=self._device)
-        self._gradient_squares = self._bad_gradients = torch.zeros(len(sizes), device=self._device)
+        self._packed = torch.zeros(2, sum(rows), length, device=device, dtype=torch.float32)
+        self._before, self._now = self._packed
+        self._before_views = _views(self._before, rows, sizes)
+        self._now_views = _views(self._now, rows, sizes)
+        self._starts = np.cumsum([0, *rows[:-1]])
+        self._filled = np.array(
+            [
+                min(length, max(0, size - length * k))
+                for size, n in zip(sizes, rows, strict=True)
+                for k in range(n)
+            ]
+        )
+        places = torch.arange(length, device=device)
+        filled = torch.from_numpy(self._filled).to(device)
+        self._outside = (places >= filled.unsqueeze(1)).to(torch.int8)
+        self._root_shares = torch.from_numpy(np.sqrt(np.repeat(np.asarray(shares, np.float64), rows))).to(
+            device
+        )
+        self._zero = torch.zeros((), device=device, dtype=torch.float32)
+        self._of_rows = torch.zeros(OF_ROWS, sum(rows), device=device, dtype=torch.float64)
+        step = max(1, BLOCK_VALUES // length)
+        self._blocks = [slice(start, start + step) for start in range(0, sum(rows), step)]
 
     def before_clip(self, scale: float | torch.Tensor = 1.0) -> torch.Tensor:
         """Packs the gradients, which are `scale` times too large; returns their global 2-norm as a 0-d tensor."""
@@ -57,85 +72,82 @@ class DeviceStatistics:
             self._now.zero_()
         pairs = zip(self._now_views, gradients, strict=True)
         _pack([(view, gradient.to_dense()) for view, gradient in pairs if gradient is not None])
-        blocks = torch.split(self._now, BLOCK_ROWS)
-        sums = torch.stack(
-            (
-                torch.cat([_squares(block) for block in blocks]),
-                torch.cat([(~block.isfinite()).sum(1).double() for block in blocks]),
-            )
-        )
-        self._gradient_squares, self._bad_gradients = self._per_tensor(sums)
+        norms, bad = self._of_rows[0], self._of_rows[1]
+        for block in self._blocks:
+            now = self._now[block]
+            torch.linalg.vector_norm(now, dim=1, dtype=torch.float64, out=norms[block])
+            torch.sum(
+                (now - now).ne(0), 1, dtype=torch.float64, out=bad[block]
+            )  # of NaN and infinity it is NaN
         if not isinstance(scale, float) or scale != 1.0:
-            self._gradient_squares = self._gradient_squares / scale**2
-        return (self._gradient_squares * self._shares).sum().sqrt()
+            norms.div_(scale)
+        total: torch.Tensor = torch.linalg.vector_norm(norms * self._root_shares)
+        return total
 
     def before_update(self) -> None:
         """Packs the weights as they are before the update."""
         _pack(list(zip(self._before_views, self._parameters, strict=True)))
 
     def after_update(self) -> torch.Tensor:
-        """Float32 [stats × tensors] on the device."""
+        """Float64 [numbers of a row × rows] on the device, for `finish`; the next measurement overwrites it."""
         _pack(list(zip(self._now_views, self._parameters, strict=True)))
-        blocks = zip(
-            *(torch.split(t, BLOCK_ROWS) for t in (self._now, self._before, self._lengths)), strict=True
-        )
-        sums, low, high = (torch.cat(parts, -1) for parts in zip(*map(self._of_rows, blocks), strict=True))
-        count, total, inner, weights, moved, bad = self._per_tensor(sums)
-        mean = total / count  # 0/0 is NaN where no value is finite
-        offset = torch.where(sums[0] > 0, sums[1] / sums[0] - mean[self._owner], 0.0)
-        outer = self._per_tensor((sums[0] * offset.square()).unsqueeze(0))[0]
-        std = ((inner + outer) / count).sqrt()
-        ratio = torch.where(moved == 0, 0.0, (moved / weights).sqrt())
+        self._before.sub_(self._now)
+        _, _, _, _, count, total, about_mean, low, high = self._of_rows
+        for block in self._blocks:
+            norms = self._of_rows[2:4, block]
+            torch.linalg.vector_norm(self._packed[:, block], dim=2, dtype=torch.float64, out=norms)
+            now = self._now[block]
+            finite = torch.eq(now - now, self._outside[block])
+            torch.sum(finite, 1, dtype=torch.float64, out=count[block])
+            torch.sum(torch.where(finite, now, self._zero), 1, dtype=torch.float64, out=total[block])
+            mean = torch.empty(len(now), 1, device=now.device, dtype=torch.float32)
+            torch.div(total[block].unsqueeze(1), count[block].unsqueeze(1), out=mean)
+            known = torch.where(finite, now, mean)  # what is not finite, or fills a row up, lies at the mean
+            torch.linalg.vector_norm(known - mean, dim=1, dtype=torch.float64, out=about_mean[block])
+            smallest, largest = known.aminmax(dim=1)
+            low[block].copy_(smallest)
+            high[block].copy_(largest)
+        return self._of_rows.view(-1)
+
+    @np.errstate(all="ignore")
+    def finish(self, values: np.ndarray) -> np.ndarray:
+        """What `after_update` gave, on the host → float32 [stats × tensors]."""
+        gradient, bad, moved, weights, count, total, about_mean, low, high = values.reshape(OF_ROWS, -1)
+        known = count > 0
+        mean_of_row = np.where(known, total / count, 0.0)
+        rounded = mean_of_row.astype(
+            np.float32
+        )  # as the device did: Σ(x - a)² = Σ(x - mean)² + n (mean - a)²
+        inner = np.where(known, about_mean**2 - count * (mean_of_row - rounded) ** 2, 0.0).clip(min=0)
+        number, moves, sizes = self._sum(count), self._sum(moved**2), self._sum(weights**2)
+        mean = self._sum(np.where(known, total, 0.0)) / number  # 0/0 is NaN where no value is finite
+        from_mean = mean_of_row - np.repeat(mean, np.diff(self._starts, append=len(count)))
+        outer = np.where(known, count * from_mean**2, 0.0)
         stats = (
-            self._gradient_squares.sqrt(),
-            torch.where(count > 0, self._extreme(low, "amin", math.inf), math.nan),
-            torch.where(count > 0, self._extreme(high, "amax", -math.inf), math.nan),
+            np.sqrt(self._sum(gradient**2)),
+            np.where(number > 0, np.minimum.reduceat(np.where(known, low, math.inf), self._starts), math.nan),
+            np.where(
+                number > 0, np.maximum.reduceat(np.where(known, high, -math.inf), self._starts), math.nan
+            ),
             mean,
-            std,
-            ratio,
-            bad + self._bad_gradients,
+            np.sqrt(self._sum(inner + outer) / number),
+            np.where(moves == 0, 0.0, np.sqrt(moves / sizes)),
+            self._sum(bad + self._filled - count),
         )
-        return torch.cat([stat.float() for stat in stats])
+        return np.concatenate(stats).astype(np.float32)
 
-    def _of_rows(
-        self, block: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Float64 [6, rows]: count, sum, squares about the mean, squares, squares moved, non-finite; min; max."""
-        now, before, lengths = block
-        known = now.isfinite()
-        finite = known & (self._places < lengths.unsqueeze(1))
-        count = finite.sum(1).double()
-        near = (
-            (torch.where(finite, now, 0.0).sum(1, dtype=torch.float64) / count.clamp(min=1))
-            .float()
-            .unsqueeze(1)
-        )
-        rest = torch.where(finite, now - near, 0.0)  # small numbers: few digits are lost in their squares
-        rests = rest.sum(1, dtype=torch.float64)
-        total = near.squeeze(1).double() * count + rests
-        inner = _squares(rest) - rests.square() / count.clamp(min=1)
-        bad = (~known).sum(1).double()
-        sums = torch.stack((count, total, inner.clamp(min=0), _squares(now), _squares(now - before), bad))
-        low, high = torch.where(finite, now, math.inf).amin(1), torch.where(finite, now, -math.inf).amax(1)
-        return sums, low, high
-
-    def _per_tensor(self, sums: torch.Tensor) -> torch.Tensor:
-        """Float64 [n, rows] → [n, tensors]."""
-        total = torch.zeros(len(sums), len(self._parameters), dtype=torch.float64, device=self._device)
-        return total.index_add_(1, self._owner, sums)
-
-    def _extreme(self, of_rows: torch.Tensor, reduce: str, start: float) -> torch.Tensor:
-        extreme = torch.full((len(self._parameters),), start, device=self._device, dtype=torch.float32)
-        return extreme.scatter_reduce_(0, self._owner, of_rows, reduce)
+    def _sum(self, of_rows: np.ndarray) -> np.ndarray:
+        """Of the rows of each tensor."""
+        return np.asarray(np.add.reduceat(of_rows, self._starts))
 
 
-def _squares(rows: torch.Tensor) -> torch.Tensor:
-    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-    return norms.square()
+def row_length(values: int) -> int:
+    """A power of two, so that a model of so many values has not many more than `MOST_ROWS` rows."""
+    return max(SHORTEST_ROW, 1 << math.ceil(math.log2(max(1, values / MOST_ROWS))))
 
 
-def _views(buffer: torch.Tensor, chunks: Sequence[int], sizes: Sequence[int]) -> list[torch.Tensor]:
-    parts = torch.split(buffer.view(-1), [CHUNK * n for n in chunks])
+def _views(buffer: torch.Tensor, rows: Sequence[int], sizes: Sequence[int]) -> list[torch.Tensor]:
+    parts = torch.split(buffer.view(-1), [buffer.shape[1] * n for n in rows])
     return [part[:size] for part, size in zip(parts, sizes, strict=True)]
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from sgdb_engine.observe.histograms import histogram_columns, histograms
@@ -35,7 +36,7 @@ class UpdateMeasurements:
         self.grad_norm: Value | None = None
         """Global, unscaled, before any clipping; of what this rank holds where parameters are sharded."""
         self.tensors: torch.Tensor | None = None
-        """Float32 [stats × tensors]."""
+        """Of this step: numbers for `finisher`."""
         self.tracked: tuple[torch.Tensor, ...] = ()
         """The parameters that are measured: those that can be trained."""
         self._names_of = names_of
@@ -75,6 +76,12 @@ class UpdateMeasurements:
         """The weights have changed."""
         if self._statistics is not None and self._kept:
             self.tensors = self._statistics.after_update()
+
+    @property
+    def finisher(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Makes float32 [stats × tensors] of those numbers, when they are on the host."""
+        assert self._statistics is not None
+        return self._statistics.finish
 
     def histograms(self) -> tuple[tuple[str, ...], torch.Tensor | None]:
         """Columns and values, float32, of the distribution of each parameter; nothing where none is followed."""

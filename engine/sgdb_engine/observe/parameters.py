@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from sgdb_engine.observe.device_statistics import DeviceStatistics
@@ -33,7 +34,11 @@ class UpdateStatistics(Protocol):
         ...
 
     def after_update(self) -> torch.Tensor:
-        """Float32 [stats × tensors] in the order of `TENSOR_STATS`, on the device of the parameters."""
+        """Numbers for `finish`, on the device of the parameters, until the next measurement."""
+        ...
+
+    def finish(self, values: np.ndarray) -> np.ndarray:
+        """Those numbers, on the host → float32 [stats × tensors] in the order of `TENSOR_STATS`, a new array."""
         ...
 
 
@@ -74,6 +79,7 @@ class SplitStatistics:
         self._parts = list(parts.values())
         self._home = next((device for device in parts if device.type != "cpu"), torch.device("cpu"))
         self._count = sum(len(at) for at, _ in self._parts)
+        self._sizes: list[int] = []
 
     def before_clip(self, scale: float | torch.Tensor = 1.0) -> torch.Tensor:
         """Reads the gradients; returns their global 2-norm as a 0-d tensor."""
@@ -88,10 +94,15 @@ class SplitStatistics:
             part.before_update()
 
     def after_update(self) -> torch.Tensor:
+        """The numbers of all parts, float64, one after the other."""
+        measured = [part.after_update() for _, part in self._parts]
+        self._sizes = [len(each) for each in measured]
+        return torch.cat([each.to(self._home, torch.float64, non_blocking=True) for each in measured])
+
+    def finish(self, values: np.ndarray) -> np.ndarray:
         """Float32 [stats × tensors]."""
-        table = torch.empty(len(TENSOR_STATS), self._count, device=self._home, dtype=torch.float32)
-        for at, part in self._parts:
-            measured = part.after_update().view(len(TENSOR_STATS), -1)
-            index = torch.tensor(at, device=self._home)
-            table.index_copy_(1, index, measured.to(self._home, non_blocking=True))
-        return table.view(-1)
+        table = np.empty((len(TENSOR_STATS), self._count), dtype=np.float32)
+        pieces = np.split(values, np.cumsum(self._sizes)[:-1])
+        for (at, part), piece in zip(self._parts, pieces, strict=True):
+            table[:, list(at)] = part.finish(piece).reshape(len(TENSOR_STATS), -1)
+        return table.reshape(-1)

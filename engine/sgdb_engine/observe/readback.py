@@ -48,7 +48,8 @@ class Row:
     """Whether inputs, outputs and tensors were measured."""
     tensor_columns: tuple[str, ...] = ()
     tensor_values: torch.Tensor | None = None
-    """Float32, one value for each of `tensor_columns`."""
+    """What `finish` makes one value for each of `tensor_columns` of."""
+    finish: Callable[[np.ndarray], np.ndarray] = lambda values: values.astype(np.float32)
     validation: bool = False
     """Whether these are the metrics of an evaluation between two updates."""
 
@@ -107,7 +108,7 @@ class Readback:
             self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
         copied = None
         if tensors is not None:
-            copied = np.array(tensors.numpy(), dtype=np.float32)
+            copied = row.finish(tensors.numpy())
             self._recorder.tensors(row.tensor_columns, row.step, row.wall, row.monotonic, copied)
         self._arrived(row, values, copied)
 

@@ -110,7 +110,9 @@ class Trainee:
     def add_tensors(self, row: Row) -> None:
         """What was measured of each tensor."""
         row.sampled = True
-        row.tensor_columns, row.tensor_values = self.update.columns, self.update.tensors
+        if self.update.tensors is not None:
+            row.tensor_columns, row.tensor_values = self.update.columns, self.update.tensors
+            row.finish = self.update.finisher
 
 
 def parameters_of(optimizer: Any) -> Iterator[torch.Tensor]:

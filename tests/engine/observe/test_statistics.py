@@ -2,17 +2,19 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sgdb_engine.observe import device_statistics
 from sgdb_engine.observe.device_statistics import DeviceStatistics
 from sgdb_engine.observe.host_statistics import HostStatistics
-from sgdb_engine.observe.parameters import TENSOR_STATS, SplitStatistics
+from sgdb_engine.observe.parameters import TENSOR_STATS, SplitStatistics, UpdateStatistics
 from sgdb_engine.observe.statistics import device_ranges, host_array, ranges, tensor_ranges
 
 NAN, INF = math.nan, math.inf
@@ -107,6 +109,17 @@ def make(kind: type, parameters: list[torch.Tensor]) -> HostStatistics | DeviceS
     return kind(parameters, len(TENSOR_STATS), shares) if kind is HostStatistics else kind(parameters, shares)
 
 
+def rows_of(statistics: UpdateStatistics) -> np.ndarray:
+    """Float32 [stats, tensors], after the update."""
+    row = statistics.finish(statistics.after_update().numpy())
+    assert row.dtype == np.float32
+    return row.reshape(len(TENSOR_STATS), -1)
+
+
+def table_of(statistics: UpdateStatistics) -> dict[str, list[float]]:
+    return dict(zip(TENSOR_STATS, rows_of(statistics).tolist(), strict=True))
+
+
 def norm(values: torch.Tensor) -> float:
     return values.detach().double().norm().item()
 
@@ -139,9 +152,7 @@ def measure(
         with torch.no_grad():
             for parameter, delta in zip(parameters, change, strict=True):
                 parameter.add_(delta)
-        row = statistics.after_update()
-    assert row.dtype == torch.float32
-    table = dict(zip(TENSOR_STATS, row.view(len(TENSOR_STATS), -1).tolist(), strict=True))
+        table = table_of(statistics)
     return global_norm, table, twin_of_update(parameters, before, gradients)
 
 
@@ -190,9 +201,7 @@ def test_a_parameter_without_gradient_has_norm_zero_even_after_it_had_one(kind: 
     parameters[0].grad = None
     assert float(statistics.before_clip()) == pytest.approx(math.sqrt(2))
     statistics.before_update()
-    assert statistics.after_update().view(len(TENSOR_STATS), -1)[0].tolist() == pytest.approx(
-        [0, math.sqrt(2)]
-    )
+    assert rows_of(statistics)[0].tolist() == pytest.approx([0, math.sqrt(2)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,8 +226,7 @@ def test_what_is_not_finite_is_counted_and_left_out_of_the_ranges(kind: type, ba
     statistics.before_update()
     with torch.no_grad():
         weights[0] = bad
-    table = statistics.after_update().view(len(TENSOR_STATS), -1)
-    rows = dict(zip(TENSOR_STATS, table.tolist(), strict=True))
+    rows = table_of(statistics)
     assert rows["nonfinite"] == [3, 0]
     assert (rows["param_min"][0], rows["param_max"][0], rows["param_mean"][0]) == (2, 3, 2.5)
     assert not math.isfinite(rows["grad_norm"][0])
@@ -254,8 +262,7 @@ def test_weights_that_fall_to_zero_moved_infinitely_far_beside_their_size(kind: 
     statistics.before_update()
     with torch.no_grad():
         parameter.zero_()
-    row = statistics.after_update().view(len(TENSOR_STATS), -1)
-    assert row[TENSOR_STATS.index("update_ratio")].tolist() == [INF]
+    assert table_of(statistics)["update_ratio"] == [INF]
 
 
 def test_complex_parameters_are_measured_as_their_real_and_imaginary_parts() -> None:
@@ -265,7 +272,7 @@ def test_complex_parameters_are_measured_as_their_real_and_imaginary_parts() -> 
         statistics = make(kind, [parameter])
         assert float(statistics.before_clip()) == pytest.approx(5)
         statistics.before_update()
-        row = statistics.after_update().view(len(TENSOR_STATS), -1)[:, 0].tolist()
+        row = rows_of(statistics)[:, 0].tolist()
         assert row[1:4] == [3, 4, 3.5]
 
 
@@ -273,15 +280,52 @@ def test_many_blocks_make_the_same_statistics_as_one(monkeypatch: pytest.MonkeyP
     torch.manual_seed(5)
     parameters = parameters_of_all_kinds()
     one = make(DeviceStatistics, parameters)
-    monkeypatch.setattr(device_statistics, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(device_statistics, "BLOCK_VALUES", 2 * device_statistics.SHORTEST_ROW)
     many = make(DeviceStatistics, parameters)
     rows = []
-    for statistics, rows_at_once in ((one, 2**16), (many, 2)):
-        monkeypatch.setattr(device_statistics, "BLOCK_ROWS", rows_at_once)
+    for statistics in (one, many):
         statistics.before_clip()
         statistics.before_update()
-        rows.append(statistics.after_update().tolist())
+        rows.append(rows_of(statistics))
     close(rows[0], rows[1])
+
+
+def test_a_model_of_too_many_rows_has_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_statistics, "MOST_ROWS", 2)
+    assert device_statistics.row_length(1) == 1024
+    assert device_statistics.row_length(4097) == 4096
+    torch.manual_seed(7)
+    parameters = parameters_of_all_kinds()
+    _, actual, expected = measure(DeviceStatistics, parameters, changes_of(parameters))
+    for stat in TENSOR_STATS:
+        close(actual[stat], expected[stat], rel=2e-3 if stat == "param_std" else 1e-4)
+
+
+VIEWS = ("detach", "expand", "select", "slice", "split", "unbind", "unsqueeze", "view", "empty")
+
+
+class Operations(TorchDispatchMode):
+    """Counts what a device would launch a kernel for, at the least."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not any(view in function._schema.name for view in VIEWS)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_measurement_of_eighty_tensors_takes_at_most_25_launches() -> None:
+    parameters = [torch.nn.Parameter(torch.randn(48, 32)) for _ in range(80)]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    statistics = make(DeviceStatistics, parameters)
+    with Operations() as operations:
+        statistics.before_clip()
+        statistics.before_update()
+        statistics.after_update()
+    assert operations.count <= 25
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -313,9 +357,8 @@ def test_parameters_on_several_devices_are_measured_as_on_one() -> None:
     with torch.no_grad():
         for parameter, change in zip(parameters, changes, strict=True):
             parameter.add_(change)
-    row = split.after_update()
+    actual = table_of(split)
     expected = twin_of_update(parameters, before, [p.grad for p in parameters])
-    actual = dict(zip(TENSOR_STATS, row.view(len(TENSOR_STATS), -1).tolist(), strict=True))
     close(norm, math.sqrt(sum(n * n for n in expected["grad_norm"])) / 2, 1e-5)
     close([n * 2 for n in actual["grad_norm"]], expected["grad_norm"], 1e-5)
     for stat in TENSOR_STATS[1:]:
