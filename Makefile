@@ -12,6 +12,9 @@ PEERS := .venv-peers
 run: $(STAMP)
 	$(BIN)/sgdb run sample_configs/digits_mlp.toml
 
+# Threads that wait for one another cost small tensors more than they give.
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: check
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 

@@ -181,7 +181,7 @@ def test_it_survives_the_death_of_the_process_that_started_it(tmp_path: Path) ->
         "import os, sys\n"
         "from pathlib import Path\n"
         "from tests.engine.test_engine_process import start\n"
-        f"print(start(Path({str(tmp_path)!r}), steps=3000)[0], flush=True)\n"
+        f"print(start(Path({str(tmp_path)!r}), steps=1000)[0], flush=True)\n"
         "os._exit(9)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
@@ -191,7 +191,7 @@ def test_it_survives_the_death_of_the_process_that_started_it(tmp_path: Path) ->
     assert starter.returncode == 9, starter.stderr
     run = Path(starter.stdout.strip())
     wait_until(lambda: read_status(run).exit_code is not None, "it did not end")
-    assert (read_status(run).state, read_status(run).step) == ("finished", 3000)
+    assert (read_status(run).state, read_status(run).step) == ("finished", 1000)
 
 
 @pytest.mark.slow
