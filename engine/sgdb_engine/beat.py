@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import os
 import statistics
 import sys
 import sysconfig
@@ -17,6 +16,7 @@ from sgdb_engine.ranks.halting import halts_in
 from sgdb_engine.ranks.judging import hangs
 from sgdb_engine.ranks.standing import RankStatus, write_rank
 from sgdb_engine.recording import liveness
+from sgdb_engine.recording.folder import rank_name
 from sgdb_engine.session import End, Engine
 
 PERIOD_S = 0.2
@@ -31,7 +31,7 @@ class Beat:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
+        self._who = liveness.own_identity()
         self._seen: tuple[int, str, int] = (-1, "", 0)
         self._since = time.monotonic()
         self._dumped = False
@@ -109,7 +109,7 @@ class Beat:
         if self._dumped or not self._engine.step or not hangs(still_s, step_s):
             return
         self._dumped = True
-        path = self._engine.folder / f"rank-{self._engine.place.rank:05d}-stacks.txt"
+        path = self._engine.folder / f"{rank_name(self._engine.place.rank)}-stacks.txt"
         with path.open("w") as file:
             faulthandler.dump_traceback(file, all_threads=True)
 

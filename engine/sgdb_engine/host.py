@@ -81,7 +81,7 @@ class Host:
         self._socket = ""
         self._handlers: dict[signal.Signals, object] = {}
         """Of a script, as long as it has not installed its own."""
-        self._who = (liveness.host_name(), liveness.boot_id(), os.getpid(), liveness.own_start_time())
+        self._who = liveness.own_identity()
 
     def serve(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
         """Starts the engine and serves it to its end; returns the exit code.

@@ -31,7 +31,7 @@ ORDER = "SGDB_ORDER"
 """Environment variable in which each process finds what it is to run."""
 SIGNALS = "SIGTERM,SIGINT,SIGQUIT"
 """Those that torchrun handles; by default it handles SIGHUP as well, and dies of a terminal that is closed."""
-EXIT_CODE_OF_SIGNAL = {signal.SIGINT: 130, signal.SIGQUIT: 131, signal.SIGTERM: 143}
+ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 TRIM_PERIOD_S = 1.0
 PATIENCE_S = 10.0
 """For a rank that was told to end; more than the grace that it gives its script."""
@@ -76,19 +76,23 @@ def run_ranks(
         threading.Thread(target=process.send_signal, args=(number,), daemon=True).start()
         interrupted()
 
-    for ending in EXIT_CODE_OF_SIGNAL:
+    for ending in ENDING:
         signal.signal(ending, pass_on)
+    _wait_for(process, output_log)
+    if process.returncode < 0:
+        _end_what_is_left()
+    end = _ended(process.returncode, folder, asked[0] if asked else None)
+    _conclude(order, folder, end)
+    return end
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", output_log: OutputLog | None) -> None:
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(TRIM_PERIOD_S)
         if output_log is not None:
             with contextlib.suppress(OSError):
                 output_log.trim()
-    if process.returncode < 0:
-        _end_what_is_left()
-    end = _ended(process.returncode, folder, asked[0] if asked else None)
-    _conclude(order, folder, end)
-    return end
 
 
 def _adopt_orphans() -> None:
@@ -143,7 +147,7 @@ def _ended(returncode: int, folder: Path, asked: Asked | None) -> End:
     stopped = first is not None and first.state == "stopped" and (not failure or first.wall < failure.wall)
     if asked is not None and (failure is None or asked.wall < failure.wall):
         message = status.message if status and status.state == "stopped" else f"ended by {asked.signal.name}"
-        return End("stopped", EXIT_CODE_OF_SIGNAL[asked.signal], message)
+        return End("stopped", 128 + asked.signal, message)
     if returncode < 0:
         return End("failed", 128 - returncode, f"torchrun was ended by {signal.Signals(-returncode).name}")
     if returncode == 0 or stopped:

@@ -119,26 +119,19 @@ def test_its_traceback_is_whole_and_its_exit_code_is_told(open_terminal: Open, t
     assert "sgdb_engine" not in log
 
 
-def test_when_the_terminal_is_lost_it_goes_on_to_its_end(open_terminal: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "steps"), [("run train.py", 400), ("run --nproc 2 train.py", 600)], ids=["one", "two ranks"]
+)
+def test_when_the_terminal_is_lost_it_goes_on_to_its_end(
+    command: str, steps: int, open_terminal: Open, tmp_path: Path
+) -> None:
     write(tmp_path)
     terminal = open_terminal(["bash", "--norc"], rows=40, columns=120)
-    terminal.press(f"{SGDB} run train.py 400\n")
+    terminal.press(f"{SGDB} {command} {steps}\n")
     terminal.wait_for(lambda text: "RUNNING" in text and step_on(text) > 10)
     (folder,) = find_runs(tmp_path / "runs")
     terminal.hang_up()
     wait_until_ended(folder)
     status = read_status(folder)
-    assert (status.state, status.step, status.exit_code) == ("finished", 400, 0)
-    assert steps_recorded(folder).tolist() == list(range(1, 401))
-
-
-def test_so_do_many_ranks(open_terminal: Open, tmp_path: Path) -> None:
-    write(tmp_path)
-    terminal = open_terminal(["bash", "--norc"], rows=40, columns=120)
-    terminal.press(f"{SGDB} run --nproc 2 train.py 600\n")
-    terminal.wait_for(lambda text: "RUNNING" in text and step_on(text) > 10)
-    (folder,) = find_runs(tmp_path / "runs")
-    terminal.hang_up()
-    wait_until_ended(folder)
-    status = read_status(folder)
-    assert (status.state, status.step, status.exit_code) == ("finished", 600, 0)
+    assert (status.state, status.step, status.exit_code) == ("finished", steps, 0)
+    assert steps_recorded(folder).tolist() == list(range(1, steps + 1))

@@ -44,13 +44,12 @@ def told_to_the_others(runs_dir: Path, folder: Path) -> Iterator[None]:
         yield
         return
     place = _meeting_place(runs_dir)
-    pid = os.getpid()
-    who = (liveness.host_name(), liveness.boot_id(), pid, liveness.own_start_time())
+    who = liveness.own_identity()
     write_atomically(place, to_json(_Word(str(folder.absolute()), time.time(), *who)))
     try:
         yield
     finally:
-        if os.getpid() == pid:  # not in a forked child of the script's
+        if liveness.own_identity() == who:  # not in a forked child of the script's
             with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
 

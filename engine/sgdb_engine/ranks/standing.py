@@ -9,6 +9,7 @@ import msgspec
 from sgdb_engine.events import State
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.files import open_regular, write_atomically
+from sgdb_engine.recording.folder import rank_name
 from sgdb_engine.recording.nonfinite import to_json, to_plain
 
 MAX_BYTES = 2**16
@@ -49,7 +50,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def rank_file(folder: Path, rank: int) -> Path:
     """Where a rank says how it stands."""
-    return folder / f"rank-{rank:05d}.json"
+    return folder / f"{rank_name(rank)}.json"
 
 
 def write_rank(folder: Path, status: RankStatus) -> None:

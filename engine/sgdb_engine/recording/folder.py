@@ -23,14 +23,19 @@ EVENTS_JSONL = "events.jsonl"
 OUTPUT_LOG = "output.log"
 
 
+def rank_name(rank: int) -> str:
+    """How the files of a rank begin."""
+    return f"rank-{rank:05d}"
+
+
 def segment_prefix(rank: int) -> str:
     """How the metric logs of a rank begin: `metrics-` of the first one, `rank-00001-` and so on of the others."""
-    return f"rank-{rank:05d}-" if rank else "metrics-"
+    return f"{rank_name(rank)}-" if rank else "metrics-"
 
 
 def events_name(rank: int) -> str:
     """The file of a rank's events."""
-    return f"rank-{rank:05d}-{EVENTS_JSONL}" if rank else EVENTS_JSONL
+    return f"{rank_name(rank)}-{EVENTS_JSONL}" if rank else EVENTS_JSONL
 
 
 _MAX_JSON_BYTES = 2**20

@@ -28,6 +28,11 @@ def own_start_time() -> float:
     return start_time_of(os.getpid())
 
 
+def own_identity() -> tuple[str, str, int, float]:
+    """What tells this process from all others: host, boot id, pid, when it began; `still_runs` takes them."""
+    return host_name(), boot_id(), os.getpid(), own_start_time()
+
+
 def start_time_of(pid: int) -> float:
     """When that process began, in seconds since the epoch; it must not have been waited for yet."""
     return float(psutil.Process(pid).create_time())
