@@ -6,8 +6,12 @@ Whatever is slow to import is imported by the command that needs it: `--help` an
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from sgdb_engine.launch import FailOn
 
 RUNS_DIR = Path("runs")
 
@@ -55,12 +59,27 @@ json_file = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the summary to this file.",
 )
+report_file = click.option(
+    "--report",
+    "report_path",
+    metavar="FILE.md|.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a report, with its curves, to this file.",
+)
 settings = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
     help="Change a value of the config; repeatable.",
+)
+mute = click.option(
+    "--mute", multiple=True, metavar="CODE", help="Do not tell findings of this code; repeatable."
+)
+fail_on = click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "never"]),
+    help="Exit code 1 where such a finding was told (check: error, run: never).",
 )
 look = click.option("--ascii", "plain", is_flag=True, help="Draw with plain ASCII characters.")
 theme = click.option(
@@ -88,6 +107,8 @@ def commands() -> None:
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop in good order after so many steps.")
 @click.option("--nproc", type=click.IntRange(min=1), help="Run a script in N processes, by torchrun.")
 @json_file
+@mute
+@fail_on
 @look
 @theme
 def run(
@@ -102,6 +123,8 @@ def run(
     max_steps: int | None,
     nproc: int | None,
     summary_path: Path | None,
+    mute: tuple[str, ...],
+    fail_on: "FailOn | None",
     plain: bool,
     theme: str | None,
 ) -> None:
@@ -125,6 +148,8 @@ def run(
         max_steps=max_steps,
         nproc=nproc or 0,
         summary_path=summary_path,
+        mute=mute,
+        fail_on=fail_on,
     )
     sys.exit(starting.run(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
 
@@ -132,29 +157,48 @@ def run(
 @commands.command(cls=TargetCommand)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("-m", "module", is_flag=True, help="TARGET is a module, run as by python -m.")
 @headless
 @settings
+@runs_dir
 @json_file
+@report_file
+@mute
+@fail_on
 @look
 @theme
 def check(
     target: str,
     arguments: tuple[str, ...],
+    module: bool,
     headless: bool,
     overrides: tuple[str, ...],
+    runs_dir: Path,
     summary_path: Path | None,
+    report_path: Path | None,
+    mute: tuple[str, ...],
+    fail_on: "FailOn | None",
     plain: bool,
     theme: str | None,
 ) -> None:
-    """Prove the set-up of TARGET sound: overfit one batch.
+    """Prove the set-up of TARGET sound, in seconds, before a run of hours.
 
-    Can your training step learn one batch by heart? That takes seconds, before a run of hours. Leaves no
-    trace. Exit code 0: nothing failed; 1: the check failed; 2: TARGET cannot be run.
+    Data, wiring, gradients, one batch learnt by heart, learning rate: thirteen stages before the first
+    update. Leaves no trace. In the dashboard Enter then starts the run. Exit code 0: nothing failed;
+    1: the check failed; 2: TARGET cannot be run.
     """
     from sgdb import starting
 
     wanted = starting.Wanted(
-        target=target, arguments=arguments, overrides=overrides, summary_path=summary_path
+        target=target,
+        arguments=arguments,
+        module=module,
+        overrides=overrides,
+        runs_dir=runs_dir,
+        summary_path=summary_path,
+        report_path=report_path,
+        mute=mute,
+        fail_on=fail_on,
     )
     sys.exit(starting.check(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
 
@@ -204,3 +248,17 @@ def init(path: Path, force: bool) -> None:
         raise SgdbError(f"{path} cannot be written: {error.strerror}") from None
     quoted = shlex.quote(str(path))
     click.echo(f"{path} written. Next: sgdb check {quoted}, then sgdb run {quoted}")
+
+
+@commands.command()
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Explain the finding CODE: what it means, how it is measured, what to do.
+
+    Lists all codes where it is left out.
+    """
+    from sgdb_engine.findings import catalogue
+
+    lines = catalogue.listed() if code is None else [catalogue.explained(catalogue.entry(code))]
+    for line in lines:
+        click.echo(line)

@@ -3,12 +3,14 @@
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 if TYPE_CHECKING:
+    from sgdb_engine.ending import End
+    from sgdb_engine.events import CheckStage, Finding
     from sgdb_engine.session import Engine
 
 FIRST_PERIOD_S = 1.0
@@ -32,7 +34,10 @@ class Progress:
         self._period_s = FIRST_PERIOD_S
         self._epoch = 0
         self._described = False
-        self._findings = self._notes = 0
+        self._notes = self._checks = 0
+        self._told: set[tuple[str, tuple[str, ...]]] = set()
+        """Findings by code and place."""
+        self._ended = False
 
     def told(self, engine: "Engine") -> None:
         """Prints a line if there is something to say."""
@@ -42,6 +47,7 @@ class Progress:
         if not self._brief:
             self._describe(engine)
         self._tell_notes(engine)
+        self._tell_checks(engine)
         self._tell_findings(engine)
         ended = engine.end is not None
         now = time.monotonic()
@@ -84,18 +90,52 @@ class Progress:
             self._say(note)
         self._notes = len(engine.notes)
 
+    def _tell_checks(self, engine: "Engine") -> None:
+        for stage in engine.checks[self._checks :]:
+            self._say(f"{stage.status}: {stage.name}: {stage.reason}")
+        self._checks = len(engine.checks)
+
     def _tell_findings(self, engine: "Engine") -> None:
-        for finding in engine.findings[self._findings :]:
-            self._say(f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip())
-        self._findings = len(engine.findings)
+        """Each when it is sure; those of a check stand at its end, the root cause first."""
+        for finding in engine.findings if self._mode == "run" else ():
+            place = finding.code, finding.where
+            if finding.state == "confirmed" and place not in self._told:
+                self._told.add(place)
+                self._say(
+                    f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip()
+                )
 
     def _tell_end(self, engine: "Engine") -> None:
-        for stage in engine.checks:
-            self._say(f"{stage.status}: {stage.name}: {stage.reason}")
         end = engine.end
+        if self._ended:
+            return
+        self._ended = True
         if end is not None and (self._mode == "run" or end.state != "finished"):
             steps = f" after {engine.step} steps" if self._brief else ""
             self._say(f"{end.state}{steps}{f': {end.message}' if end.message else ''}")
+        elif end is not None:
+            for line in page_of(end, engine.checks, engine.findings):
+                self._say(line)
+
+
+def page_of(end: "End", checks: "Sequence[CheckStage]", findings: "Sequence[Finding]") -> "Iterator[str]":
+    """What a check comes to: the verdict, then causes with their advice, what follows from each, and how to go on."""
+    from sgdb_engine.findings.order import root_cause_first
+    from sgdb_engine.summary import verdict_of
+
+    yield f"verdict: {verdict_of(end, checks, findings)}"
+    told = [f for f in root_cause_first(findings) if f.state == "confirmed"]
+    for finding in told:
+        if finding.cause:
+            continue
+        place = f" at {finding.location}" if finding.location else ""
+        yield f"{finding.severity}: {finding.code}{place}: {finding.message}"
+        yield f"  -> {finding.advice}"
+        effects = [f.code for f in told if f.cause == finding.code]
+        if effects:
+            yield f"  it explains: {', '.join(effects)}"
+    if any(f.severity != "info" for f in told):
+        yield "more on each: sgdb explain CODE"
 
 
 def _line(engine: "Engine", rate: float | None) -> str:

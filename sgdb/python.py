@@ -4,11 +4,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from sgdb_engine.ending import End
 from sgdb_engine.host import Host
 from sgdb_engine.launch import Order
 from sgdb_engine.orders import engine_for
 from sgdb_engine.recording.folder import create_run_folder
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 from sgdb_engine.target import resolve
 
 

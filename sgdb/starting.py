@@ -1,28 +1,26 @@
 """Starting a run or a check, with the dashboard on it or without, and saying how to come back."""
 
 import contextlib
-import errno
 import gc
-import getpass
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from sgdb.places import kernels_kept_in, refuse_no_report, refuse_unwritable, temporary_folder
 from sgdb.progress import Progress, say
 from sgdb_engine.errors import RunFolderError, SgdbError, TargetError
 from sgdb_engine.events import CheckStage
 from sgdb_engine.kept_output import output_kept
-from sgdb_engine.launch import Order, start_engine
+from sgdb_engine.launch import FailOn, Order, start_engine
 from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
 from sgdb_engine.ranks.place import is_launched, own_place
 from sgdb_engine.recording import folder as run_folder
@@ -60,6 +58,11 @@ class Wanted:
     nproc: int = 0
     """Processes to train in together; 0: this one."""
     summary_path: Path | None = None
+    mute: tuple[str, ...] = ()
+    """Codes of findings that are not told."""
+    fail_on: FailOn | None = None
+    report_path: Path | None = None
+    """Of a check: where what it has shown is told, as Markdown or HTML."""
 
     def resolved(self) -> Target:
         """What it is. Raises TargetError or ConfigError where it cannot be run."""
@@ -75,7 +78,13 @@ class Wanted:
     def order(self, target: Target, folder: Path) -> Order:
         """To run it in that folder."""
         return target.order(
-            folder, "run", max_steps=self.max_steps, summary_path=self.summary_path, nproc=self.nproc
+            folder,
+            "run",
+            max_steps=self.max_steps,
+            summary_path=self.summary_path,
+            nproc=self.nproc,
+            mute=known_codes(self.mute),
+            fail_on=self.fail_on,
         )
 
 
@@ -154,21 +163,28 @@ def _launch_here(order: Order) -> int:
 
 
 def check(wanted: Wanted, look: Look) -> int:
-    """Checks a target in a folder that is gone afterwards; returns the exit code."""
+    """Checks a target in a folder that is gone afterwards, then runs it where its user asks for that.
+
+    Returns the exit code, that of the run where there was one.
+    """
     target = wanted.resolved()
-    if target.kind != "config":
-        raise SgdbError(
-            f"{clean(target.written)}: this version checks configs only; write one with `sgdb init`"
-        )
     refuse_unwritable(wanted.summary_path)
-    with temporary_folder() as folder:
-        keep_kernels_in(folder)
+    refuse_no_report(wanted.report_path)
+    with temporary_folder() as folder, kernels_kept_in(folder):
         target.describe_in(folder, "check")
-        order = target.order(folder, "check", max_steps=None, summary_path=wanted.summary_path)
-        if look.screen:
-            return _check_watched(folder, look, Launch(order))
-        say(f"checking {clean(target.written)}; {LOADING}")
-        return _train_here(order, Progress("check"))
+        order = target.order(
+            folder,
+            "check",
+            summary_path=wanted.summary_path,
+            report_path=wanted.report_path,
+            mute=known_codes(wanted.mute),
+            fail_on=wanted.fail_on,
+        )
+        if not look.screen:
+            say(f"checking {clean(target.written)}; {LOADING}")
+            return _train_here(order, Progress("check"))
+        code, start_run = _check_watched(folder, look, Launch(order))
+    return run(replace(wanted, summary_path=None, report_path=None), look) if start_run else code
 
 
 def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
@@ -190,19 +206,11 @@ def attach(runs_dir: Path, which: str | None, *, once: bool, look: Look) -> int:
     return outcome.exit_code
 
 
-def refuse_unwritable(path: Path | None) -> None:
-    """A summary that cannot be written must not be noticed after hours of training."""
-    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # a pipe, a device
-        return
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=path.resolve().parent):
-            pass
-    except OSError as error:
-        raise SgdbError(
-            f"--json {path}: cannot be written there ({error.strerror}); give a file in a folder that exists"
-        ) from None
+def known_codes(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """The same. Raises SgdbError where one is no finding's."""
+    from sgdb_engine.findings.catalogue import entry
+
+    return tuple(entry(code).code for code in codes)
 
 
 @contextlib.contextmanager
@@ -216,26 +224,6 @@ def removed_unless_begun(folder: Path) -> Iterator[None]:
         if not began and os.getpid() == own:  # not in a forked child of the script's
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A run folder that is gone afterwards. Raises SgdbError where none can be made."""
-    try:
-        temporary = tempfile.TemporaryDirectory(prefix="sgdb-check-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise SgdbError(
-            f"no temporary folder can be made: {error}; set TMPDIR to one that can be written"
-        ) from None
-    with temporary as folder:
-        yield Path(folder)
-
-
-def keep_kernels_in(folder: Path) -> None:
-    """PyTorch, when imported, makes a folder for compiled kernels among the temporary files if there is none yet."""
-    kernels = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
-    if not kernels.exists():
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "kernels"))
 
 
 def _train_here(order: Order, progress: Progress) -> int:
@@ -283,8 +271,8 @@ def _run_watched(folder: Path, look: Look, launch: Launch) -> int:
     return outcome.exit_code or status.exit_code or 0
 
 
-def _check_watched(folder: Path, look: Look, launch: Launch) -> int:
-    """The engine of a check does not outlive its dashboard."""
+def _check_watched(folder: Path, look: Look, launch: Launch) -> tuple[int, bool]:
+    """The engine of a check does not outlive its dashboard. Exit code, and whether the run was asked for."""
     status = None
     try:
         outcome = _show(folder, look, launch)
@@ -297,12 +285,12 @@ def _check_watched(folder: Path, look: Look, launch: Launch) -> int:
             _end(launch.engine)
     if status is None or status.exit_code is None:
         click.echo("The check was left before its verdict: nothing is proven.", err=True)
-        return outcome.exit_code or LEFT
+        return outcome.exit_code or LEFT, outcome.start_run
     if status.refused:
         raise RefusedError(status.message)
     for line in _result(folder, status):
         click.echo(line)
-    return outcome.exit_code or status.exit_code
+    return outcome.exit_code or status.exit_code, outcome.start_run
 
 
 def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:

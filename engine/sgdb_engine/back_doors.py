@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sgdb_engine.ending import End
 from sgdb_engine.gate import StopTraining
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 
 REPLACING = ("execv", "execve", "execl", "execle", "execlp", "execlpe", "execvp", "execvpe")
 

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from sgdb_engine.ending import End
 from sgdb_engine.ranks.halting import halts_in
 from sgdb_engine.ranks.judging import hangs
 from sgdb_engine.ranks.standing import RankStatus, write_rank
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.folder import rank_name
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 
 PERIOD_S = 0.2
 LOOK_S = 2.0

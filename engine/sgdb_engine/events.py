@@ -96,6 +96,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """file:line in the user's code."""
     evidence: dict[str, float | int | str] = {}
     state: Literal["suspected", "confirmed", "cleared"] = "confirmed"
+    cause: str = ""
+    """The code of the finding that this one follows from."""
 
 
 class FindingChanged(Event, frozen=True, kw_only=True, tag="finding"):

@@ -19,19 +19,20 @@ import msgspec
 
 from sgdb_engine.beat import Beat
 from sgdb_engine.control import ControlServer, Stop, socket_path
+from sgdb_engine.ending import End
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import FindingChanged, Noted
 from sgdb_engine.hardware import HardwareSampler
 from sgdb_engine.launch import Order
 from sgdb_engine.orders import engine_for, is_script
+from sgdb_engine.outcome_files import write_outcome
 from sgdb_engine.ranks.judging import first_failure
 from sgdb_engine.ranks.standing import read_ranks
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
 from sgdb_engine.recording.event_log import EventReader
 from sgdb_engine.recording.output_log import OutputLog
-from sgdb_engine.session import End, Engine
-from sgdb_engine.summary import summarise, write_summary
+from sgdb_engine.session import Engine
 from sgdb_engine.torchrun import run_ranks
 
 STATUS_PERIOD_S = 1.0
@@ -44,6 +45,7 @@ leave_at_once = os._exit
 MAX_BYTES_OF_OTHERS = 2**17
 """Of the events of each other rank, at a time."""
 METRICS_TOLD = ("train/", "val/")
+FAILING: dict[str, tuple[str, ...]] = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
 
 
 class Host:
@@ -82,6 +84,7 @@ class Host:
         self._handlers: dict[signal.Signals, object] = {}
         """Of a script, as long as it has not installed its own."""
         self._who = liveness.own_identity()
+        self._code = 1
 
     def serve(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
         """Starts the engine and serves it to its end; returns the exit code.
@@ -96,6 +99,7 @@ class Host:
         """Runs the engine in the calling thread, the main one, and serves it from another; returns the exit code."""
         self._engine.give_up = lambda: self._end_at_once(None)
         self._engine.last_words = lambda: beside.join(LAST_WORDS_S)
+        self._engine.end_here = self._end_here
         code: list[int] = []
         beside = threading.Thread(
             target=lambda: code.append(self.accompany(told)), name="sgdb-host", daemon=True
@@ -106,6 +110,23 @@ class Host:
             sys.exit(end.exit_code)
         beside.join()
         return code[0]
+
+    def _end_here(self, end: End) -> None:
+        """A check is over in the middle of the script, which goes no further."""
+        self._engine.leave(end)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        if self._order.detached:
+            _outlive_the_asking(self._order)
+        else:
+            discard(self._engine.folder)
+        leave_at_once(self._code)
+
+    def handle_ends_of_a_check(self) -> None:
+        """Whatever asks it to end ends it: nothing is to be saved."""
+        for ending in EXIT_CODE_OF_SIGNAL:
+            signal.signal(ending, lambda number, frame: self._end_at_once(signal.Signals(number)))
 
     def accompany(self, told: Callable[[Engine], None] = lambda engine: None) -> int:
         """Serves an engine that was started to its end; returns the exit code."""
@@ -133,10 +154,19 @@ class Host:
         told(self._engine)
         asked = self._signal is not None and end.state != "failed"
         code = EXIT_CODE_OF_SIGNAL[self._signal] if self._signal and asked else end.exit_code
-        if not end.refused and not self._write_summary(end):
+        if code == 0 and self._is_to_fail():
+            code = 1
+        if self._speaks and not end.refused and not write_outcome(self._engine, self._order, end):
             code = code or 1
         self._write_status(end, code)  # last: whoever waits for an exit code finds all else in its place
+        self._code = code
         return code
+
+    def _is_to_fail(self) -> bool:
+        """Whether `--fail-on` was met."""
+        severities = FAILING[self._order.fail_on]
+        found = any(f.severity in severities and f.state == "confirmed" for f in self._engine.findings)
+        return found or any(check.status == "fail" for check in self._engine.checks if severities)
 
     def _cause(self, end: End) -> End:
         """A rank that fails takes the others along: they fail of that, or a launcher stops them."""
@@ -307,23 +337,6 @@ class Host:
         with contextlib.suppress(OSError):  # a full disk must not end the run; the recorder says so in words
             run_folder.write_status(engine.folder, status)
 
-    def _write_summary(self, end: End) -> bool:
-        """Writes it into the run folder, and where it was asked for; whether that worked."""
-        if not self._speaks:
-            return True
-        summary = summarise(self._engine, end, mode=self._order.mode, target=self._order.target)
-        with contextlib.suppress(OSError):
-            write_summary(self._engine.folder / "summary.json", summary)
-            (self._engine.folder / "summary.json").chmod(0o600)
-        if not self._order.summary_path:
-            return True
-        try:
-            write_summary(Path(self._order.summary_path), summary)
-        except OSError as error:
-            print(f"sgdb: --json {self._order.summary_path}: {error}", file=sys.stderr)  # noqa: T201  (the only place left)
-            return False
-        return True
-
 
 def run_order(
     order: Order,
@@ -335,6 +348,9 @@ def run_order(
     """Carries out an order in this process; returns the exit code. The arguments are those of a Host."""
     engine = engine_for(order, Engine)
     host = Host(engine, order, interrupted=interrupted, output_log=output_log)
+    if order.mode == "check":
+        host.handle_ends_of_a_check()
+        return host.run_beside(told)
     if not is_script(order):
         host.handle_signals()
         return host.serve(told)

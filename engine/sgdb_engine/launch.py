@@ -16,6 +16,8 @@ from sgdb_engine.recording.folder import OUTPUT_LOG, RunStatus, write_status
 Kind = Literal["config", "script", "module", "factory"]
 """What a target is: a run.toml, a Python file, what `python -m` runs, or a function that returns a Workload."""
 
+FailOn = Literal["error", "warning", "never"]
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine process is to do; goes to its standard input as JSON."""
@@ -35,6 +37,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: int | None = None
     summary_path: str = ""
     """Where the summary goes besides the run folder."""
+    report_path: str = ""
+    """Where what a check has shown is told for people to read: a name that ends in .md or .html."""
+    mute: tuple[str, ...] = ()
+    """Codes of findings that are not told."""
+    fail_on: FailOn = "never"
+    """The least severity of a finding that makes the exit code 1."""
     nproc: int = 0
     """Processes to start by torchrun, each of which carries out this order; 0: it is carried out right here."""
     launched: bool = False

@@ -1,15 +1,17 @@
 """An order → what the engine runs for it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from sgdb_engine.config import parse_config
-from sgdb_engine.errors import SgdbError, TargetError
+from sgdb_engine.config.records import OverfitBudget
+from sgdb_engine.ending import End
+from sgdb_engine.errors import SgdbError
 from sgdb_engine.launch import Order
 from sgdb_engine.ranks.place import ALONE, own_place
-from sgdb_engine.session import End, Engine, Training
+from sgdb_engine.session import Engine, Training
 
 USUAL_BUDGET = 0.02
 """Share of the step time that measurements may cost where no config says so."""
@@ -21,6 +23,8 @@ class Plan:
 
     training: Training
     budget: float = USUAL_BUDGET
+    one_batch: OverfitBudget = field(default_factory=OverfitBudget)
+    """What a check may spend on the user's own steps."""
 
 
 def plan_of(order: Order) -> Plan:
@@ -28,12 +32,19 @@ def plan_of(order: Order) -> Plan:
 
     Raises:
         ConfigError: the config has mistakes.
-        TargetError: it cannot be checked yet.
     """
+    plan = what_it_trains(order)
+    if order.mode == "check":
+        from sgdb_engine.checks.checking import checked
+
+        return replace(plan, training=checked(plan.training, order, plan.one_batch))
+    return plan
+
+
+def what_it_trains(order: Order) -> Plan:
+    """The training itself, also where the order is to check it. Raises as above."""
     if order.kind == "config":
         return _config(order)
-    if order.mode == "check":
-        raise TargetError(f"{order.target}: this version checks configs only; write one with `sgdb init`")
     return Plan(_TRAININGS[order.kind](order))
 
 
@@ -44,15 +55,10 @@ def is_script(order: Order) -> bool:
 
 def _config(order: Order) -> Plan:
     config = parse_config(order.config_text, origin=order.target, overrides=order.overrides)
-    if order.mode == "check":
-        from sgdb_engine.checks.overfit import check_of
+    from sgdb_engine.training import training_of
 
-        training = check_of(config, Path(order.base))
-    else:
-        from sgdb_engine.training import training_of
-
-        training = training_of(config, Path(order.base))
-    return Plan(_naming(order.target, training), config.observe.budget)
+    training = _naming(order.target, training_of(config, Path(order.base)))
+    return Plan(training, config.observe.budget, config.check.overfit)
 
 
 def _script(order: Order) -> Training:
@@ -98,10 +104,12 @@ AnEngine = TypeVar("AnEngine", bound=Engine)
 def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
     """The engine that an order asks for. Raises as above."""
     plan = plan_of(order)
-    return kind(
+    engine = kind(
         Path(order.folder),
         plan.training,
         budget=plan.budget,
         max_steps=order.max_steps,
         place=own_place() if is_script(order) else ALONE,
     )
+    engine.mute = frozenset(order.mute)
+    return engine

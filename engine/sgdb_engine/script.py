@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sgdb_engine.back_doors import breakpoints_pause, exits_noticed, stops_leave_threads_quietly
+from sgdb_engine.ending import End
 from sgdb_engine.errors import TargetError
 from sgdb_engine.gate import StopTraining
 from sgdb_engine.importing import when_imported
-from sgdb_engine.session import End, Engine, Training
+from sgdb_engine.session import Engine, Training
 from sgdb_engine.source import compiled
 from sgdb_engine.stranger import Stranger
 from sgdb_engine.text import clean

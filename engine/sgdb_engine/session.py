@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgdb_engine.best import Best
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Resume, Step, Stop
+from sgdb_engine.ending import End, OverError
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import (
     CheckStage,
@@ -41,15 +41,8 @@ if TYPE_CHECKING:
     from sgdb_engine.observe.told import Told
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a run ended."""
-
-    state: State
-    exit_code: int
-    message: str = ""
-    refused: bool = False
-    """It never began: the config, the script, the data or the model cannot be right; the message says how."""
+def _leave_by_raising(end: End) -> None:
+    raise OverError(end)
 
 
 _observing: "list[Engine]" = []
@@ -109,6 +102,16 @@ class Engine:
         )
         self.give_up: Callable[[], None] = lambda: None
         """Ends the process when the training has swallowed its stop; set by whoever serves the engine."""
+        self.on_finding: Callable[[Finding], None] = lambda finding: None
+        """Told each finding when it is recorded."""
+        self.safe_point: Callable[[int], None] = self.gate.pass_through
+        """Passed before each update, with the steps completed."""
+        self.mute: frozenset[str] = frozenset()
+        """Codes of findings that are not told."""
+        self.probing = False
+        """What is observed is looked at thoroughly, however long that takes."""
+        self.end_here: Callable[[End], None] = _leave_by_raising
+        """Ends the run from within the training; a host ends the process, so that a script goes no further."""
         self.last_words: Callable[[], None] = lambda: None
         """Waits until whoever serves the engine has written how it ended."""
         self.described: RunDescribed | None = None
@@ -221,7 +224,8 @@ class Engine:
         with observe(
             self.recorder,
             budget=self._budget,
-            safe_point=self.gate.pass_through,
+            safe_point=self.safe_point,
+            probing=self.probing,
             told=told or Told(found=self.found, noted=self.note, failed=self.notes.append),
             ranks=self.place.size,
             **options,
@@ -242,7 +246,9 @@ class Engine:
         observer = self._observer
         if observer is None or self.end is not None or os.getpid() != self.pid:
             return
-        observer.log_anywhere(values)
+        from sgdb_engine.observe.logged import log_anywhere
+
+        log_anywhere(observer, values)
         validation = {name: value for name, value in values.items() if name.startswith("val/")}
         if validation:
             observer.looks_for_validation = False
@@ -251,8 +257,8 @@ class Engine:
     def _log_validation(self, values: Mapping[str, Any]) -> None:
         from sgdb_engine.observe.readback import host_value
 
-        numbers = {name: host_value(value) for name, value in values.items()}
-        self.validation_seen({name: value for name, value in numbers.items() if isinstance(value, float)})
+        numbers = ((name, host_value(value)) for name, value in values.items())
+        self.validation_seen({name: value for name, value in numbers if isinstance(value, float)})
 
     def expect(self, models: Sequence[Any], optimizers: Sequence[Any]) -> None:
         """The user names the models that are trained, and their optimizers."""
@@ -297,15 +303,28 @@ class Engine:
         self.checks.append(stage)
         self.recorder.event(stage)
 
+    @property
+    def observer(self) -> "Observer | None":
+        """Who sees the training, once it is seen."""
+        return self._observer
+
     def note(self, text: str) -> None:
         """Records a line of sgdb's own."""
         self.notes.append(text)
         self.recorder.event(Noted(step=self.step, text=text))
 
     def found(self, finding: Finding) -> None:
-        """Records a finding."""
-        self.findings.append(finding)
+        """Records a finding, unless it is muted."""
+        if finding.code in self.mute:
+            return
+        known = (i for i, f in enumerate(self.findings) if (f.code, f.where) == (finding.code, finding.where))
+        place = next(known, None)
+        if place is None:
+            self.findings.append(finding)
+        else:  # it is confirmed, or cleared
+            self.findings[place] = finding
         self.recorder.event(FindingChanged(step=finding.step, finding=finding))
+        self.on_finding(finding)
 
     def pause_here(self, by: str) -> None:
         """Holds the training where it is, in the middle of whatever it does; that is nobody's step time."""
@@ -343,6 +362,8 @@ class Engine:
             end = self._training(self)
         except StopTraining as stop:
             return self.stopped(stop)
+        except OverError as over:
+            return over.end
         except SgdbError as error:
             return End("failed", 2, str(error), refused=True)
         except BaseException as error:

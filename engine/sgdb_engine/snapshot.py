@@ -19,7 +19,12 @@ def restored(workload: Workload) -> Iterator[None]:
     Kept: parameters, buffers, gradients, train/eval modes, optimizer and schedule state, the state of Python's,
     NumPy's and PyTorch's generators on all devices, and those of the train loader.
     """
-    undo = [_model(workload.model), _optimizer(workload.optimizer), _random(), *_generators(workload.train)]
+    undo = [
+        _model(workload.model),
+        _optimizer(workload.optimizer),
+        random_state(),
+        *_generators(workload.train),
+    ]
     if workload.schedule is not None:
         undo.append(_schedule(workload.schedule))
     with ExitStack() as stack:
@@ -31,7 +36,7 @@ def restored(workload: Workload) -> Iterator[None]:
 @contextmanager
 def random_state_kept() -> Iterator[None]:
     """The generators of Python, NumPy and PyTorch are afterwards as they were before."""
-    put_back = _random()
+    put_back = random_state()
     try:
         yield
     finally:
@@ -98,7 +103,8 @@ def _schedule(schedule: Any) -> Callable[[], None]:
     return put_back_counts
 
 
-def _random() -> Callable[[], None]:
+def random_state() -> Callable[[], None]:
+    """Keeps the generators of Python, NumPy and PyTorch; returns what puts them back, as often as it is called."""
     python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from sgdb_engine.ending import End
 from sgdb_engine.events import CheckStage, Finding, Verdict
+from sgdb_engine.findings.order import root_cause_first
 from sgdb_engine.recording.nonfinite import to_json
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 
 SUMMARY_METRICS = ("train/", "val/")
 
@@ -65,15 +67,10 @@ def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
     )
 
 
-def root_cause_first(findings: Sequence[Finding]) -> Sequence[Finding]:
-    """Inputs that are not finite before what they make of losses and weights; else as they were found."""
-    return sorted(findings, key=lambda finding: finding.code != "input-nonfinite")
-
-
 def verdict_of(end: End, checks: Sequence[CheckStage], findings: Sequence[Finding]) -> Verdict:
     """fail where something failed or an error was found, warn for what is inconclusive or a warning, else pass."""
     statuses = {check.status for check in checks}
-    severities = {finding.severity for finding in findings if finding.state != "cleared"}
+    severities = {finding.severity for finding in findings if finding.state == "confirmed"}
     if end.state == "failed" or "fail" in statuses or "error" in severities:
         return "fail"
     if statuses & {"warn", "inconclusive"} or "warning" in severities:

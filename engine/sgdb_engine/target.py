@@ -12,7 +12,7 @@ from typing import Literal
 
 from sgdb_engine.config import RunConfig, as_dict, load_config
 from sgdb_engine.errors import TargetError
-from sgdb_engine.launch import Kind, Order
+from sgdb_engine.launch import FailOn, Kind, Order
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
 from sgdb_engine.source import compiled
@@ -41,9 +41,29 @@ class Target:
     """The folder against which paths and modules are resolved."""
 
     def order(
-        self, folder: Path, mode: Mode, *, max_steps: int | None, summary_path: Path | None, nproc: int = 0
+        self,
+        folder: Path,
+        mode: Mode,
+        *,
+        max_steps: int | None = None,
+        summary_path: Path | None = None,
+        report_path: Path | None = None,
+        nproc: int = 0,
+        mute: tuple[str, ...] = (),
+        fail_on: FailOn | None = None,
     ) -> Order:
-        """The order to run or to check it in that run folder; in `nproc` processes, where that is not 0."""
+        """The order to run or to check it in that run folder.
+
+        Args:
+            folder: of the run.
+            mode: run or check.
+            max_steps: to stop after.
+            summary_path: where the summary is written besides.
+            report_path: where what a check has shown is told; a name that ends in .md or .html.
+            nproc: processes to train in together; 0: one, without torchrun.
+            mute: codes of findings that are not told.
+            fail_on: severity from which a finding fails it; an error fails a check, nothing a run.
+        """
         return Order(
             folder=str(folder.absolute()),
             mode=mode,
@@ -55,7 +75,10 @@ class Target:
             overrides=self.overrides,
             max_steps=max_steps,
             summary_path=str(summary_path.absolute()) if summary_path else "",
+            report_path=str(report_path.absolute()) if report_path else "",
             nproc=nproc,
+            mute=mute,
+            fail_on=fail_on or ("error" if mode == "check" else "never"),
             disposable=mode == "check",
         )
 

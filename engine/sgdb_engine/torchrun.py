@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psutil
 
+from sgdb_engine.ending import End
 from sgdb_engine.errors import RunFolderError
 from sgdb_engine.events import ENDED
 from sgdb_engine.launch import Order, starting
@@ -25,7 +26,6 @@ from sgdb_engine.ranks.standing import read_ranks
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording.files import write_atomically
 from sgdb_engine.recording.output_log import OutputLog
-from sgdb_engine.session import End
 
 ORDER = "SGDB_ORDER"
 """Environment variable in which each process finds what it is to run."""

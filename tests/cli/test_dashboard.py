@@ -119,7 +119,7 @@ def test_attach_to_an_ended_run_looks_and_leaves_with_0(sgdb: Open, folder: Path
 def test_the_verdict_of_a_check_stays_in_the_terminal_and_nothing_else_stays(
     sgdb: Open, folder: Path, tmp_path: Path, setting: str, word: str, code: int
 ) -> None:
-    terminal = sgdb("check", "run.toml", "--set", setting)
+    terminal = sgdb("check", "run.toml", "--set", setting, "--set", "train.epochs=60")
     terminal.wait_for(lambda text: word in text.lower() and "FINISHED" in text.upper())
     terminal.press("q")
     assert terminal.wait_for_exit() == code

@@ -215,12 +215,15 @@ def test_a_reader_of_the_progress_that_goes_away_does_not_end_the_training(start
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_without_a_terminal_textual_is_never_imported(start: Start, command: str) -> None:
     program = (
-        "import sys\n"
-        "sys.argv[0] = 'sgdb'\n"
+        "import os, sys\n"
+        "sys.argv[0], leave = 'sgdb', os._exit\n"
+        "def tell(code):\n"
+        "    print(code, 'textual' in sys.modules, 'sgdb_tui' in sys.modules, flush=True)\n"
+        "    leave(code)\n"
+        "os._exit = tell  # by which a check ends\n"
         "from sgdb.__main__ import main\n"
         "try:\n    main()\n"
-        "except SystemExit as end: print(end.code)\n"
-        "print('textual' in sys.modules, 'sgdb_tui' in sys.modules)\n"
+        "except SystemExit as end: tell(end.code)\n"
     )
     process = start(command, "run.toml", python=("-c", program))
     stdout, stderr = process.communicate(timeout=PATIENCE_S)

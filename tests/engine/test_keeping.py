@@ -10,11 +10,12 @@ import torch
 
 from sgdb_engine.checkpoint import load_checkpoint
 from sgdb_engine.config import parse_config
+from sgdb_engine.ending import End
 from sgdb_engine.errors import ConfigError
 from sgdb_engine.events import CheckpointSaved, Noted, Validated
 from sgdb_engine.keeping import Best
 from sgdb_engine.recording.reader import RunReader
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 from sgdb_engine.training import training_of
 
 TIMEOUT_S = 60.0

@@ -15,6 +15,7 @@ from sgdb_engine import torch_state
 from sgdb_engine.checkpoint import load_checkpoint
 from sgdb_engine.config import parse_config
 from sgdb_engine.control import Ping
+from sgdb_engine.ending import End
 from sgdb_engine.errors import DataError, RunFolderError
 from sgdb_engine.events import (
     AnyEvent,
@@ -30,7 +31,7 @@ from sgdb_engine.events import (
     Validated,
 )
 from sgdb_engine.recording.reader import RunReader
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 from sgdb_engine.training import training_of
 
 TIMEOUT_S = 20.0

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from sgdb_engine.ending import End
 from sgdb_engine.events import CheckStage, CheckStatus, Finding, Severity, Verdict
-from sgdb_engine.session import End, Engine
+from sgdb_engine.session import Engine
 from sgdb_engine.summary import summarise, verdict_of, write_summary
 
 

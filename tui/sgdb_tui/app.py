@@ -18,7 +18,7 @@ from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import ENDED
 from sgdb_tui.bridge import RunView, ViewState
 from sgdb_tui.glyphs import TerminalGuard
-from sgdb_tui.keys import ALL_KEYS
+from sgdb_tui.keys import keys_of
 from sgdb_tui.screens.run_screen import RunScreen
 from sgdb_tui.themes import SHORT_NAMES, THEMES, theme_for
 
@@ -37,6 +37,8 @@ class Outcome:
     """What the run was doing then."""
     exit_code: int
     """0, or 143 when the dashboard was told to end by SIGTERM."""
+    start_run: bool = False
+    """Its user asked for the run that was checked."""
 
     @property
     def goes_on(self) -> bool:
@@ -44,8 +46,8 @@ class Outcome:
         return self.state not in ENDED and self.state != "lost"
 
 
-class SgdbApp(App[None]):
-    """Shows one run, live or ended."""
+class SgdbApp(App[bool]):
+    """Shows one run, live or ended; its result: whether the run that was checked is to be started."""
 
     CSS_PATH = "app.tcss"
     TITLE = "sgdb"
@@ -146,15 +148,17 @@ class SgdbApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key as a command, and the themes."""
-        for key in ALL_KEYS:
-            if isinstance(screen, RunScreen) and not key.action.startswith("app."):
-                words = f"{key.word.capitalize()}  ({key.face})"
-                yield SystemCommand(words, key.sentence, _runner(screen, key.action))
+        if isinstance(screen, RunScreen):
+            for key in keys_of(screen.KEY_GROUPS):
+                if not key.action.startswith("app."):
+                    words = f"{key.word.capitalize()}  ({key.face})"
+                    yield SystemCommand(words, key.sentence, _runner(screen, key.action))
         yield SystemCommand("Theme", "Dark, light, 16 colours", self.action_change_theme)
 
     def action_help_quit(self) -> None:
         """What ctrl+c does: say how to leave."""
-        self.notify("q leaves the dashboard, the training goes on. Q stops the training.", markup=False)
+        run_screen = self.run_screen()
+        self.notify((run_screen or RunScreen).LEAVING, markup=False)
 
 
 def _runner(screen: RunScreen, action: str) -> Callable[[], Awaitable[None]]:
@@ -181,7 +185,7 @@ def watch(
     app.run()
     if app.refusal is not None:
         raise app.refusal
-    return Outcome(app.view.state, app.return_code or 0)
+    return Outcome(app.view.state, app.return_code or 0, bool(app.return_value))
 
 
 def render_once(folder: Path, width: int, height: int, color: bool) -> str:

@@ -31,6 +31,9 @@ class Key:
         )
 
 
+Groups = tuple[tuple[str, tuple[Key, ...]], ...]
+"""Keys under the headings of the help."""
+
 RUN_KEYS = (
     Key("run.pause", "space", "pause_or_resume", "space", "pause", "Pause the training, or let it go on"),
     Key("run.step", "s", "step_once", "s", "step", "Do one training step, then pause"),
@@ -82,11 +85,28 @@ HELP_KEYS = (
     Key("help.open", "question_mark", "help", "?", "help", "All keys, and how to read the panels"),
     Key("help.palette", "ctrl+p", "app.command_palette", "ctrl+p", "commands", "Find a command by its name"),
 )
-GROUPS = (
+GROUPS: Groups = (
     ("Training", RUN_KEYS),
     ("Charts", CHART_KEYS),
     ("Layers", LAYER_KEYS),
     ("Panels", PANEL_KEYS),
     ("Help", HELP_KEYS),
 )
-ALL_KEYS = tuple(key for _, keys in GROUPS for key in keys)
+CHECK_KEYS = (
+    Key("check.run", "enter", "start_run", "enter", "start the run", "Start the run, once the check is over"),
+    Key("check.leave", "q,Q", "detach", "q", "leave", "Leave the check; it ends with its dashboard"),
+)
+CHECK_GROUPS: Groups = (
+    ("Check", CHECK_KEYS),
+    ("Charts", tuple(key for key in CHART_KEYS if key.id != "chart.axis")),
+    ("Panels", PANEL_KEYS),
+    ("Help", HELP_KEYS),
+)
+
+
+def keys_of(groups: Groups) -> tuple[Key, ...]:
+    """All of them, in their order."""
+    return tuple(key for _, keys in groups for key in keys)
+
+
+ALL_KEYS = keys_of(GROUPS)

@@ -63,7 +63,8 @@ def log_lines(event: AnyEvent) -> list[LogLine]:
         return [LogLine(line, "error") for line in (*trace, *told)]
     text, tone = _in_words(event)
     notes = [clean(note, 500) for note in event.notes] if isinstance(event, RunDescribed) else []
-    return [LogLine(line, tone, event.step) for line in (text, *notes) if line]
+    step = None if isinstance(event, CheckStage) else event.step
+    return [LogLine(line, tone, step) for line in (text, *notes) if line]
 
 
 def _in_words(event: AnyEvent) -> tuple[str, Tone]:
@@ -95,6 +96,8 @@ def _in_words(event: AnyEvent) -> tuple[str, Tone]:
             return _finding(event)
         case ProbeFailed():
             return f"sgdb's own {clean(event.probe)} failed and is off: {clean(event.error, 500)}", "warning"
+        case CheckStage(status="running"):
+            return "", "ours"  # its outcome follows
         case CheckStage():
             reason = f": {clean(event.reason, 500)}" if event.reason else ""
             return f"Check {clean(event.name)}, {event.status}{reason}", _CHECK_TONES.get(

@@ -7,31 +7,45 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sgdb_engine.config.records import LossTerm
 
-
-def floor_of(terms: tuple[LossTerm, ...], inputs: Tensor, target: Tensor) -> float:
-    """The weighted sum of the floors of a config's losses on one batch.
+def floor_of(function: str, inputs: Tensor, target: Tensor, *, summed: bool = False) -> float | None:
+    """The lowest loss that one batch allows; None where the function's is not known.
 
     Classes: the conditional entropy, in nats, of the target given the input; in a text, given the characters before it,
     since a causal model sees no others. Numbers: the spread of the targets of equal inputs.
+
+    Args:
+        function: its name in torch.nn.functional.
+        inputs: of the model, one row an example.
+        target: of the loss.
+        summed: the loss is the sum over all targets, not their mean.
     """
-    twins = list(_twins(inputs, target))
-    return sum(term.weight * sum(map(LOWEST[term.name], twins)) / target.numel() for term in terms)
+    lowest = LOWEST.get(function)
+    if lowest is None:
+        return None
+    if is_text(inputs, target):
+        target = target.reshape(inputs.shape)
+    if target.ndim == 0 or len(inputs) != len(target):
+        return 0.0
+    kept = target if target.is_floating_point() else target[target != IGNORED]
+    total = sum(map(lowest, _twins(inputs, target)))
+    return total if summed else total / max(1, kept.numel())
 
 
-def blind_of(terms: tuple[LossTerm, ...], target: Tensor) -> float:
-    """What a model reaches on this batch without looking at its input: always the class frequencies, or the mean."""
-    targets = (target if target.is_floating_point() else target.flatten()).cpu().double()
-    return sum(term.weight * LOWEST[term.name](targets) / target.numel() for term in terms)
+def is_text(inputs: Tensor, target: Tensor) -> bool:
+    """A target for each of the numbers of a row."""
+    whole = not inputs.is_floating_point() and not target.is_floating_point()
+    return whole and inputs.ndim == 2 and inputs.shape[1] > 1 and inputs.numel() == target.numel()
 
 
 def _twins(inputs: Tensor, target: Tensor) -> Iterator[Tensor]:
     """The targets of each set of equal inputs that has more than one member: float64 [members, ...]."""
     members: dict[bytes, list[Tensor]] = defaultdict(list)
-    is_text = not inputs.is_floating_point() and inputs.ndim == 2 and inputs.shape == target.shape
+    text = is_text(inputs, target) and inputs.shape == target.shape
     for row, wanted in zip(inputs.cpu(), target.cpu(), strict=True):
-        for key, value in zip(_prefixes(row), wanted, strict=True) if is_text else ((_key(row), wanted),):
+        for key, value in zip(_prefixes(row), wanted, strict=True) if text else ((_key(row), wanted),):
+            if text and value == IGNORED:
+                continue
             members[key].append(value)
     return (torch.stack(group).double() for group in members.values() if len(group) > 1)
 
@@ -76,11 +90,15 @@ def _smooth_absolutes(numbers: Tensor) -> float:
     return float(torch.nn.functional.smooth_l1_loss(low.expand_as(numbers), numbers, reduction="sum"))
 
 
+IGNORED = -100
+"""PyTorch's number of a target that is left out."""
 LOWEST: dict[str, Callable[[Tensor], float]] = {
     "cross_entropy": _entropy,
+    "nll_loss": _entropy,
     "binary_cross_entropy": _entropy,
-    "mse": _squares,
-    "l1": _absolutes,
-    "smooth_l1": _smooth_absolutes,
+    "binary_cross_entropy_with_logits": _entropy,
+    "mse_loss": _squares,
+    "l1_loss": _absolutes,
+    "smooth_l1_loss": _smooth_absolutes,
 }
 """Targets that one output must do for → the lowest sum of their losses."""

@@ -20,6 +20,7 @@ from sgdb_engine.observe.scaling import Scaling
 from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.updates import Updates, watch
 from sgdb_engine.recording.writer import Recorder
+from sgdb_engine.witness.witness import ON_HOST_STEPS, Witness
 
 
 @contextmanager
@@ -31,6 +32,8 @@ def observe(
     told: Told = Told(),  # noqa: B008  (frozen)
     any_thread: bool = False,
     ranks: int = 1,
+    seen_whole: int = ON_HOST_STEPS,
+    probing: bool = False,
 ) -> Iterator[Observer]:
     """Observes all training that the calling thread does until the block is left.
 
@@ -42,11 +45,18 @@ def observe(
         told: who is told what else there is to say.
         ranks: how many processes train together; above 1 they measure the same steps, and their waiting is told apart.
         any_thread: the first thread that trains is the one that is observed, whichever it is.
+        seen_whole: the first steps that the witness sees whole.
+        probing: it takes its time.
     """
     patches = Patches()
     models = Models(patches, Owners())
     observer = Observer(recorder, budget, safe_point, told, models.names_of, ranks)
     observer.may_move = any_thread
+    observer.witness = Witness(
+        models.names_of, models.optimizers, told.found, steps=seen_whole, probing=probing
+    )
+    observer.rows.following = observer.witness.following
+    observer.rows.looks_for_nonfinite = not probing
     installed = _Installed(observer, models, ranks)
     try:
         installed.install(patches)
@@ -67,9 +77,7 @@ class _Installed:
         self._loaders = Loaders(observer)
         self._updates = Updates(observer, models)
         self._by_hand = ByHand(observer, models, self._updates)
-        self._validation = (
-            Validation(observer, self._loaders) if observer.told.validated is not None else None
-        )
+        self._validation = Validation(observer, self._loaders)
 
     def install(self, patches: Patches) -> None:
         observer, models = self._observer, self._models
@@ -84,21 +92,19 @@ class _Installed:
         Scaling(observer).install(patches)
         if self._ranks > 1:
             Collectives(observer).install(patches)
-        if self._validation is not None:
-            models.evaluated = self._validation.evaluated
-            self._validation.install(patches)
+        models.evaluated = self._validation.evaluated
+        self._validation.install(patches)
 
     def end(self) -> None:
         """Nothing more comes: what is under way is over."""
         self._by_hand.look()
         self._observer.guarded("epochs", self._loaders.end)
-        if self._validation is not None:
-            self._observer.guarded("validation loss", self._validation.end)
+        self._observer.guarded("validation loss", self._validation.end)
 
     def _before_training_call(self, training: bool) -> None:
         """A model is about to be called with gradients, in training or in eval mode."""
         self._by_hand.look()
-        if training and self._validation is not None:
+        if training:
             self._observer.guarded("validation loss", self._validation.end)
 
     def _backward(self, original: Function) -> Function:
@@ -130,8 +136,8 @@ class _Installed:
         if _is_a_rehearsal(tensors):
             return original(tensors, *args, **kwargs)
         self._by_hand.look()
-        if self._validation is not None:
-            observer.guarded("validation loss", self._validation.went_backward)
+        observer.guarded("validation loss", self._validation.went_backward)
+        observer.guarded("findings", observer.witness.backward_begins, tensors)
         if self._ranks > 1 and self._models.any_waits_in_backward():
             observer.own_work_ends()
         within = observer.inside

@@ -64,6 +64,7 @@ class Loaders:
                 observer.phase = "between steps"
             if not (quick and observer.quick):
                 observer.guarded("data", observer.fetched, clock() - started)
+                observer.guarded("findings", observer.witness.fetched, iterator, batch)
             if loaders._counts:
                 try:
                     loaders._fetched(iterator)

@@ -1,12 +1,16 @@
 """Values of the user's own, on their way into rows."""
 
+import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sgdb_engine.observe.guard import Guard
 from sgdb_engine.observe.readback import Value, host_value
 from sgdb_engine.recording.writer import Recorder
+
+if TYPE_CHECKING:
+    from sgdb_engine.observe.observer import Observer
 
 
 class Logged:
@@ -38,3 +42,15 @@ class Logged:
 
     def _record(self, step: int, name: str, value: Any) -> None:
         self._recorder.scalars((name,), step, time.time(), time.monotonic(), (float(value),))
+
+
+def log_anywhere(observer: "Observer", values: Mapping[str, Any]) -> None:
+    """Values of the step that is under way, if there is one, else of the last completed one."""
+    if threading.get_ident() != observer.thread:
+        observer.logged.record_from_another_thread(observer.step, values)
+    elif observer.step_is_under_way:
+        observer.logged.add(values)
+    else:
+        observer.flush()
+        for name, value in values.items():
+            observer.guarded(f"log {name}", observer.rows.take_now, observer.step, {name: value})

@@ -7,7 +7,7 @@ import torch
 
 from sgdb_engine.observe.loaders import Loaders
 from sgdb_engine.observe.observer import Observer, is_compiling, this_thread
-from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.patches import Function, Patches, unseen_by_warnings
 from sgdb_engine.observe.readback import Value, host_value
 
 LOSS_FUNCTIONS = (
@@ -78,16 +78,31 @@ class Validation:
     def end(self) -> None:
         """Training goes on, or nothing more comes: an evaluation, if there was one, is over."""
         losses, calls = self._losses, self._calls
+        if losses:
+            self._observer.flush()
+            self._observer.guarded("findings", self._observer.witness.evaluation_ends, self._observer.step)
         self._losses, self._calls, self._before_call, self._mode = [], 0, 0, "none"
         if losses and not calls and self._is_made_in_each_step():
             return
-        if losses and self._observer.looks_for_validation:
+        if losses and self._observer.looks_for_validation and self._observer.told.validated is not None:
             rows = sum(weight for _, weight in losses)
             mean = sum(value * (weight / rows) for value, weight in losses)
             terms = max(1, round(len(losses) / max(1, calls)))  # the losses of one call are summed
             self._say_what_it_is()
             self._observer.flush()
             self._observer.rows.take_now(self._observer.step, {"val/loss": mean * terms}, validation=True)
+
+    @unseen_by_warnings
+    def _of_training(self, original: Function, args: Any, kwargs: Any) -> Any:
+        self._depth += 1
+        try:
+            value = original(*args, **kwargs)
+        finally:
+            self._depth -= 1
+        self._observer.guarded(
+            "findings", self._observer.witness.lost, original.__name__, args, kwargs, value
+        )
+        return value
 
     def _wrap(self, original: Function) -> Function:
         observer, validation = self._observer, self
@@ -100,15 +115,16 @@ class Validation:
             if (observer.quick and with_gradients) or not observer.here():
                 return original(*args, **kwargs)
             if validation._mode == "none" and (with_gradients or not validation._may_be_one(args, kwargs)):
-                if with_gradients:
-                    validation._trains_on_sums = kwargs.get("reduction") == "sum"
-                return original(*args, **kwargs)
+                if not with_gradients:
+                    return original(*args, **kwargs)
+                validation._trains_on_sums = kwargs.get("reduction") == "sum"
+                return validation._of_training(original, args, kwargs)
             validation._depth += 1
             try:
                 value = original(*args, **kwargs)
             finally:
                 validation._depth -= 1
-            observer.guarded("validation loss", validation._add, value, args, kwargs)
+            observer.guarded("validation loss", validation._add, original.__name__, value, args, kwargs)
             return value
 
         # torch.jit.script takes what a function marked so was made from (written so because Python mangles the names)
@@ -141,7 +157,7 @@ class Validation:
                 "training data as well, sgdb.log(val_loss=...) is exact"
             )
 
-    def _add(self, value: Any, args: Any, kwargs: Any) -> None:
+    def _add(self, name: str, value: Any, args: Any, kwargs: Any) -> None:
         if not isinstance(value, torch.Tensor) or (value.requires_grad and self._mode == "certain"):
             return
         if self._loaders.gave_training_data:  # an evaluation on what is trained on is no validation
@@ -152,3 +168,4 @@ class Validation:
         if kwargs.get("reduction") == "sum":
             loss, weight = (loss, 1) if self._trains_on_sums else (loss / weight, weight)
         self._losses.append((loss, weight))
+        self._observer.guarded("findings", self._observer.witness.evaluated, name, args, kwargs, loss, weight)

@@ -85,6 +85,7 @@ class Models:
             original(optimizer, *args, **kwargs)
             with contextlib.suppress(Exception):
                 optimizers.add(optimizer)
+                self.observer.witness.made(optimizer)
 
         return init
 
@@ -149,6 +150,10 @@ class Models:
             not any(self._overlap(root, {id(p) for p in parameters_of(optimizer)}) for root in roots)
             for optimizer in list(self._optimizers)
         )
+
+    def optimizers(self) -> list[Any]:
+        """All that were made since, and that live."""
+        return list(self._optimizers)
 
     def has_optimizer(self, parameter: torch.Tensor) -> bool:
         """Whether one of PyTorch's was made that is to update it."""
@@ -304,6 +309,8 @@ class Models:
             observer.guarded("model", observer.called, id(module), inputs, output, seconds, module.training)
         else:
             observer.guarded("model", observer.evaluated)
+        trained = self.roots[id(module)].trained
+        observer.guarded("findings", observer.witness.called, module, args, kwargs, trained, observer.step)
         return output
 
 

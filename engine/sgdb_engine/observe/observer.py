@@ -14,7 +14,7 @@ import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -31,6 +31,9 @@ from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.trainee import Clip, Trainee, Trainees
 from sgdb_engine.recording.writer import Recorder
 from sgdb_engine.whereabouts import Whereabouts
+
+if TYPE_CHECKING:
+    from sgdb_engine.witness.witness import Witness
 
 clock = time.perf_counter
 
@@ -97,6 +100,8 @@ class Observer:
         """Updates of all optimizers that were begun, and backward passes; quick steps are not counted."""
         self.called_models: set[str] = set()
         """Classes of the models that were called before the first step."""
+        self.witness: Witness
+        """Set before anything is installed."""
         self.settled = False
         """The models of all optimizers are known, so that steps may be quick."""
         self._safe_point = safe_point
@@ -125,6 +130,7 @@ class Observer:
             self.trainees.begin()
             self.ranges.begin()
         self.quick = self.budget.allows_quick and self.settled and not self._sampled
+        self.quick &= self.step > 0 and not self.witness.looks
 
     def here(self) -> bool:
         """Whether the caller is the training itself: not a worker, not another thread, not a compiler's trace."""
@@ -221,6 +227,7 @@ class Observer:
         self._clips = []
         self.loss.begin()
         self._skipped += 1
+        self.guarded("findings", self.witness.step_is_void)
         row = Row(self.step, time.time(), time.monotonic(), {"amp/skipped": float(self._skipped)})
         if loss is not None:
             self._add_guilty_inputs(row, loss)
@@ -256,6 +263,7 @@ class Observer:
         leads = self.trainees.completes_step(trainee, self.step)
         if leads:
             self.step += 1
+        self.guarded("findings", self.witness.after_update, leads, self.loss.value)
         now = clock()
         self.guarded("row", self._end_update, trainee, rates, leads, now)
         if not leads:
@@ -373,17 +381,6 @@ class Observer:
         self.flush()
         self.guarded("log", self.rows.take_now, self.step, values)
 
-    def log_anywhere(self, values: Mapping[str, Any]) -> None:
-        """Values of the step that is under way, if there is one, else of the last completed one."""
-        if this_thread() != self.thread:
-            self.logged.record_from_another_thread(self.step, values)
-        elif self.step_is_under_way:
-            self.logged.add(values)
-        else:
-            self.flush()
-            for name, value in values.items():
-                self.guarded(f"log {name}", self.rows.take_now, self.step, {name: value})
-
     def flush(self) -> None:
         """Hands over the rows of all steps that have ended; called in the thread that is observed."""
         self.guarded("row", self._quick_steps.flush)
@@ -392,6 +389,7 @@ class Observer:
         """The end: everything that is still on its way from a device arrives."""
         self.leave()
         self.flush()
+        self.guarded("findings", self.witness.end)
         if last := self.logged.take():
             self.guarded("log", self.rows.take_now, self.step, last)
         self.guarded("readback", self.rows.drain)

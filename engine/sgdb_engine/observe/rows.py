@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgdb_engine.events import Finding
+from sgdb_engine.findings.following import Following
 from sgdb_engine.findings.nonfinite import NonFinite
 from sgdb_engine.observe.budget import Budget
 from sgdb_engine.observe.readback import Readback, Row, Value, host_value
@@ -21,6 +22,7 @@ QuickStep = tuple[float, ...]
 FLUSH_S = 0.02
 """Rows of quick steps wait for one another at the most so long."""
 
+FOLLOWED = ("train/loss", "lr", "clip_coef")
 Guarded = Callable[..., None]
 
 
@@ -31,6 +33,9 @@ class Rows:
         """`guarded(part, function, *arguments)` runs what must not raise into the training."""
         self.latest: dict[str, float] = {}
         """The newest host values by column."""
+        self.following: Following | None = None
+        """Who follows the course of the run."""
+        self.looks_for_nonfinite = True
         self.urgent = False
         """Something was found: a whole measurement of the next step tells which tensors it reached."""
         self.validated: Callable[[dict[str, float]], None] | None = None
@@ -54,6 +59,16 @@ class Rows:
         now = clock()
         self._recorder.block(columns, steps, time.time() - now, time.monotonic() - now)
         self.latest.update(zip(columns, steps[-1][2:], strict=True))
+        if self.following is not None:
+            self._guarded("findings", self._follow_quick, columns, steps)
+
+    def _follow_quick(self, columns: tuple[str, ...], steps: Sequence[QuickStep]) -> None:
+        assert self.following is not None
+        loss, lr, clip = (columns.index(c) + 2 if c in columns else 0 for c in FOLLOWED)
+        for row in steps:
+            self.following.step(
+                int(row[0]), row[loss] if loss else None, row[lr] if lr else None, row[clip] if clip else None
+            )
 
     def drain(self) -> None:
         """Waits for what is still on its way from a device; for the end of a run."""
@@ -61,9 +76,15 @@ class Rows:
 
     def _arrived(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
         self.latest.update(values)
+        if self.following is not None and tensors is not None and row.sampled:
+            self._guarded("findings", self.following.weights, row.tensor_columns, tensors.tolist())
+        if self.following is not None and "time/step" in values:
+            self._guarded(
+                "findings", self.following.step, row.step, *(values.get(column) for column in FOLLOWED)
+            )
         if row.validation and self.validated is not None:
             self._guarded("validation", self.validated, values)
-        if row.sampled or not math.isfinite(sum(values.values())):
+        if self.looks_for_nonfinite and (row.sampled or not math.isfinite(sum(values.values()))):
             self._guarded("findings", self._look_for_nonfinite, row, values, tensors)
 
     def _look_for_nonfinite(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:

@@ -138,6 +138,7 @@ class Updates:
             if fused_scale is not None:
                 observer.gradient_scale = fused_scale
             observer.before_update(trainee, parameters_of(optimizer))
+            observer.guarded("findings", observer.witness.before_update, optimizer)
         self._hold()
         self._started = clock()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdb_engine.checks.judgement import excess_of, is_near_zero, judge
+from sgdb_engine.findings.judgement import excess_of, is_near_zero, judge
 
 
 def falls_to(end: float, start: float = 2.0, steps: int = 200, hold: int = 100) -> list[float]:

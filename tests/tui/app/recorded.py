@@ -1,4 +1,4 @@
-"""Recorded runs to look at: a GPT-like one with two sick layers, and a check."""
+"""A recorded run to look at: a GPT-like one with two sick layers."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 
 from sgdb_engine.events import (
     CheckpointSaved,
-    CheckStage,
     EpochEnded,
     Event,
     Finding,
@@ -182,53 +181,3 @@ RISING_FINDING = Finding(
     step=1700,
     message="Validation loss rises while training loss falls",
 )
-
-
-def record_check(folder: Path, *, status: str = "pass") -> None:
-    """Record a check that learns its batch by heart, or does not."""
-    recorder = Recorder(folder)
-    rng = np.random.default_rng(1)
-    floor, start = 0.02, 2.4
-    evidence: dict[str, float | int | str] = {"floor": floor, "start": start, "threshold": 0.1}
-    recorder.event(RunDescribed(device="cpu", parameters=26122, steps_planned=400, wall=CREATED + 1))
-    recorder.event(
-        CheckStage(name="overfit-one-batch", status="running", evidence=evidence, wall=CREATED + 1)
-    )
-    layers = ("0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias")
-    for step in range(1, 301):
-        falling = (start - floor) * np.exp(-step / (60 if status == "pass" else 2e4))
-        values = {
-            "train/loss": floor + falling * np.exp(rng.normal(0, 0.05)),
-            "check/excess": falling / (start - floor),
-        }
-        values["train/accuracy"] = float(1 - 0.9 * falling / (start - floor))
-        recorder.scalars(tuple(values), step, CREATED + 1 + 0.01 * step, 0.01 * step, list(values.values()))
-        if step % 2 == 0:
-            recorder.tensors(*_check_tensors(rng, step, layers))
-    if status != "running":
-        reasons = {"pass": "The model learnt one batch by heart: 0.7 % of the loss above its floor is left."}
-        reason = reasons.get(status, "The loss hardly moved: do the parameters get a gradient? Is the lr 0?")
-        recorder.event(
-            CheckStage(
-                name="overfit-one-batch",
-                status=status,
-                reason=reason,
-                seconds=3.2,
-                evidence=evidence,
-                step=300,  # type: ignore[arg-type]
-            )
-        )
-    recorder.close()
-
-
-def _check_tensors(
-    rng: np.random.Generator, step: int, layers: tuple[str, ...]
-) -> tuple[tuple[str, ...], int, float, float, np.ndarray[tuple[int], np.dtype[np.float32]]]:
-    norms = (np.exp(-step / 80) * np.exp(rng.normal(0, 0.2, len(layers)))).astype(np.float32)
-    return (
-        tuple(f"grad_norm/{layer}" for layer in layers),
-        step,
-        CREATED + 1 + 0.01 * step,
-        0.01 * step,
-        norms,
-    )

@@ -40,6 +40,8 @@ PAYLOADS = {
     "combining": "e" + "\u0301" * 200,
     "null": "a\x00b\x7f",
 }
+KEYS_OF_A_RUN = ("8", "enter", "z", "9", "question_mark", "escape", "Q", "escape")
+KEYS_OF_A_CHECK = ("up", "2", "3", "4", "enter", "z", "5", "question_mark", "escape")
 AT_ONCE = " ".join(text for name, text in PAYLOADS.items() if name not in ("long", "wide"))
 
 
@@ -85,7 +87,7 @@ async def look_everywhere(folder: Path) -> None:
     """Open what can be opened; all of it must be harmless text of the right shape."""
     async with dashboard(folder, (120, 40)) as (app, pilot):
         screens = [seen(app)]
-        for key in ("8", "enter", "z", "9", "question_mark", "escape", "Q", "escape"):
+        for key in KEYS_OF_A_CHECK if app.view.info.mode == "check" else KEYS_OF_A_RUN:
             await pilot.press(key)
             await pilot.pause()
             screens.append(seen(app))

@@ -7,8 +7,9 @@ import pytest
 from sgdb_engine.recording.writer import Recorder
 from sgdb_tui.plotting.cells import Run
 from sgdb_tui.widgets.readings import Readings
+from tests.tui.app.checked import recorded_check
 from tests.tui.app.driving import dashboard, seen, settle
-from tests.tui.app.recorded import make_folder, record, record_check, write_state
+from tests.tui.app.recorded import make_folder, record, write_state
 
 STORM = [(1, 1), (10, 3), (200, 60), (2, 50), (300, 2), (40, 12), (1, 80), (80, 24), (120, 40)]
 
@@ -28,15 +29,14 @@ async def test_a_resize_storm_ends_where_it_should(gpt_run: Path) -> None:
         assert "9 Log" in seen(app)
 
 
-async def test_a_check_survives_the_storm_too(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, mode="check", name="digits")
-    record_check(folder)
-    write_state(folder, "finished", step=300)
-    async with dashboard(folder, (80, 24)) as (app, pilot):
+@pytest.mark.parametrize("how", ["running", "fail", "wiring"])
+async def test_a_check_survives_the_storm_too(tmp_path: Path, how: str) -> None:
+    async with dashboard(recorded_check(tmp_path, how), (80, 24)) as (app, pilot):
         for width, height in STORM:
             await pilot.resize_terminal(width, height)
             await settle(app, pilot)
-        assert "1 Loss of one batch" in seen(app)
+        assert "1 Stages" in seen(app)
+        assert "panel error" not in seen(app)
 
 
 async def test_a_panel_that_raises_shows_its_error_and_the_app_lives_on(

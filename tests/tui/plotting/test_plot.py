@@ -43,13 +43,14 @@ def plot(
     log: bool = False,
     marks: Sequence[Mark] = (),
     levels: Sequence[tuple[float, str]] = (),
+    places: Sequence[tuple[float, str]] = (),
     cursor: float | None = None,
     surface: Surface = FULL,
 ) -> Cells:
     last = max([1.0, *(float(one.x[-1]) for one in curves if one.x.size)])
     lines = [line_of(one, log, last, "off") for one in curves]
     low, high = y_extent(lines, [value for value, _ in levels], log, 0.0, last)
-    view = PlotView(lines, marks, levels, fitted(low, high, log), 0.0, last, STEPS, cursor, surface)
+    view = PlotView(lines, marks, levels, fitted(low, high, log), 0.0, last, STEPS, cursor, surface, places)
     return draw_plot(view, height, width)
 
 
@@ -163,3 +164,36 @@ def test_the_cursor_is_a_column() -> None:
     one = curve([float(step) for step in range(101)])
     assert (plot(one, cursor=50.0, width=107).papers[:10, 57] == Paper.CURSOR).all()
     assert "│" in text(plot(one, cursor=50.0, surface=Surface(unicode=True, backgrounds=False)))
+
+
+def test_the_name_of_a_level_gives_way_to_a_curve() -> None:
+    left = plot(curve([1.0] * 10 + [5.0] * 30), levels=[(1.0, "floor")], height=10)
+    right = plot(curve([5.0] * 30 + [1.0] * 10), levels=[(1.0, "floor")], height=10)
+    row = next(line for line in text(left).splitlines() if "floor" in line)
+    assert row.rstrip("╌").endswith(" floor ")
+    row = next(line for line in text(right).splitlines() if "floor" in line)
+    assert "╌ floor ╌" in row
+
+
+def test_places_are_named_lines_and_names_cover_neither_curve_nor_one_another() -> None:
+    flat = curve([5.0] * 40 + [1.0])
+    cells = plot(flat, places=[(20.0, "lowest"), (24.0, "try"), (90.0, "outside")], height=10)
+    lines = text(cells).splitlines()
+    assert sum("┊" in line for line in lines) >= 8
+    assert any("lowest" in line for line in lines)
+    assert any("try" in line for line in lines)
+    assert "outside" not in text(cells)
+    bare = text(plot(flat, height=10))
+    num_dots = sum("\u2800" < sign <= "\u28ff" for sign in bare)
+    assert sum("\u2800" < sign <= "\u28ff" for sign in text(cells)) == num_dots
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 24, 30])
+def test_a_name_that_does_not_fit_is_no_error(width: int) -> None:
+    plot(
+        curve([1.0, 2.0]),
+        levels=[(1.5, "a long name")],
+        places=[(0.5, "a longer name")],
+        width=width,
+        height=5,
+    )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdb_tui.plotting.x_axis import STEPS, XUnit, by_time, scaled
+from sgdb_tui.plotting.x_axis import STEPS, XUnit, by_rising_value, by_time, scaled
 
 SECONDS = by_time(np.array([0.0, 100.0, 200.0]), np.array([0.0, 10.0, 3600.0]))
 
@@ -43,3 +43,25 @@ def test_epochs_are_whole_numbers_where_they_can_be() -> None:
     epochs = scaled("epoch", 1 / 23)
     assert [epochs.label(x) for x in epochs.ticks(0, 10, 40)] == ["0", "2", "4", "6", "8", "10"]
     assert epochs.label(0.5) == "0.5"
+
+
+RATES = by_rising_value("lr", np.arange(1.0, 81.0), 1e-7 * 10 ** (np.arange(80) * 8 / 79))
+
+
+def test_a_learning_rate_that_rises_exponentially_lies_evenly_on_its_axis() -> None:
+    assert RATES.x_at(1) == pytest.approx(-7)
+    assert RATES.x_at(80) == pytest.approx(1)
+    assert all(RATES.step_at(RATES.x_at(step)) == step for step in range(1, 81))
+
+
+@pytest.mark.parametrize(("columns", "every"), [(80, 1), (40, 2), (20, 4)])
+def test_its_labels_are_powers_of_ten(columns: int, every: int) -> None:
+    ticks = RATES.ticks(-7.0, 1.0, columns)
+    assert ticks == [power for power in range(-7, 2) if power % every == 0]
+    assert [RATES.label(x) for x in (-7.0, -4.0, -3.0, -1.82, 0.0, 1.0)] == [
+        *("1e-7", "1e-4", "0.001", "0.015", "1", "10")
+    ]
+
+
+def test_a_value_of_which_one_step_is_known_has_no_axis_yet() -> None:
+    assert by_rising_value("lr", np.array([1.0]), np.array([1e-7])).x_at(5) == 5

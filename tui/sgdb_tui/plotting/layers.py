@@ -24,6 +24,9 @@ from sgdb_tui.plotting.ticks import row_of
 
 Counts = NDArray[np.int64]
 
+_FREE = list(" ·╌┊-:")
+"""What a name may cover."""
+
 EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
 
 EVENT_LOOK: dict[MarkKind, tuple[str, str, Ink]] = {
@@ -82,14 +85,43 @@ def paint_events(cells: Cells, columns: dict[MarkKind, list[int]], surface: Surf
 
 
 def paint_levels(cells: Cells, levels: Sequence[tuple[float, str]], scale: Scale, surface: Surface) -> None:
-    """A dashed line with its name at each level that lies on the axis."""
-    for value, name in levels:
-        fraction = float(scale.fraction(np.array([value]))[0])
-        if not 0 <= fraction <= 1:
-            continue
-        row = row_of(fraction, cells.height)
+    """A dashed line at each level that lies on the axis."""
+    for row, _ in _rows_of_levels(cells, levels, scale):
         cells.write(row, 0, ("╌" if surface.unicode else "-") * cells.width, Ink.GOOD)
-        cells.write(row, 1, f" {name} "[: max(0, cells.width - 1)], Ink.GOOD)
+
+
+def paint_places(cells: Cells, places: Sequence[tuple[int, str]], surface: Surface) -> None:
+    """A thin vertical line at each column."""
+    for column, _ in places:
+        cells.glyphs[:, column] = "┊" if surface.unicode else ":"
+        cells.inks[:, column] = Ink.GOOD
+
+
+def paint_names(
+    cells: Cells, levels: Sequence[tuple[float, str]], places: Sequence[tuple[int, str]], scale: Scale
+) -> None:
+    """The names of levels and places beside their lines, where they hide nothing if there is such a place."""
+    for row, name in _rows_of_levels(cells, levels, scale):
+        words = f" {name} "[: max(0, cells.width - 1)]
+        _write_where_free(cells, words, [(row, 1), (row, cells.width - 1 - len(words))])
+    for column, name in places:
+        sides = [column + 1, column - len(name)]
+        slots = [(row, side) for row in range(cells.height) for side in sides]
+        _write_where_free(cells, name, [(row, at) for row, at in slots if 0 <= at <= cells.width - len(name)])
+
+
+def _rows_of_levels(cells: Cells, levels: Sequence[tuple[float, str]], scale: Scale) -> list[tuple[int, str]]:
+    fractions = [(float(scale.fraction(np.array([value]))[0]), name) for value, name in levels]
+    return [(row_of(fraction, cells.height), name) for fraction, name in fractions if 0 <= fraction <= 1]
+
+
+def _write_where_free(cells: Cells, words: str, slots: Sequence[tuple[int, int]]) -> None:
+    """At the first of the places (row, column) where the fewest cells are covered."""
+    covered = [
+        int((~np.isin(cells.glyphs[row, max(0, at) : at + len(words)], _FREE)).sum()) for row, at in slots
+    ]
+    if slots:
+        cells.write(*slots[covered.index(min(covered))], words, Ink.GOOD)
 
 
 def paint_band(cells: Cells, curve: Curve, edges: Floats, scale: Scale, surface: Surface) -> None:

@@ -11,12 +11,14 @@ from sgdb_tui.plotting.series import Curve
 
 GAP = 2
 """Blanks behind a field."""
+FORMS = ((), ("spread",), ("spread", "hint"), ("spread", "name"), ("spread", "name", "hint"))
+"""What is left out, from the richest form to the poorest."""
 
 
 def legend(
     curves: Sequence[Curve], width: int, *, cursor: float | None, hints: Sequence[str], key: str | None
 ) -> list[Run]:
-    """The fields in the richest form that fits into `width`: whole, then without ranges, names, hints.
+    """The fields in the richest form that fits into `width`: whole, then without ranges, hints or names.
 
     Args: cursor in x units or None for the present; hints are shown first, of which only the last (the place
     of the cursor) stays where room is short; key is the sign before each name, None for the curve's letter.
@@ -24,7 +26,7 @@ def legend(
     shown = [{"hint": Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)} for hint in hints[:-1] if hint]
     shown += [{"place": Run(f"{hint}  ", Ink.DIM, Paper.SURFACE)} for hint in hints[-1:] if hint]
     shown += [_field(curve, cursor, key) for curve in curves]
-    for left_out in ((), ("spread",), ("spread", "name"), ("spread", "name", "hint")):
+    for left_out in FORMS:
         forms = [_form(field, left_out) for field in shown]
         if sum(map(_length, forms)) - GAP <= width:
             break

@@ -33,6 +33,8 @@ class PlotView:
     unit: XUnit
     cursor: float | None
     surface: Surface
+    places: Sequence[tuple[float, str]] = ()
+    """Vertical lines: (x, name)."""
 
 
 def plot_width(width: int) -> int:
@@ -76,14 +78,23 @@ def _paint_area(area: Cells, view: PlotView, rows: Sequence[int]) -> None:
     for line in view.lines:
         layers.paint_band(area, line.curve, dot_edges[::2], scale, surface)
     layers.paint_levels(area, view.levels, scale, surface)
+    places = _place_columns(view, area.width)
+    layers.paint_places(area, places, surface)
     layers.paint_lines(area, view.lines, scale, surface, dot_edges)
     for line in view.lines:
         layers.paint_spikes(area, line.curve, dot_edges[::2], scale, surface)
     layers.paint_end_labels(area, view.lines, scale, view.first, view.last)
+    layers.paint_names(area, view.levels, places, scale)
     if view.cursor is not None:
         column = int(columns_of(np.array([view.cursor]), view.first, view.last, area.width)[0])
         if column >= 0:
             layers.paint_cursor(area, column, surface)
+
+
+def _place_columns(view: PlotView, width: int) -> list[tuple[int, str]]:
+    columns = columns_of(np.array([x for x, _ in view.places]), view.first, view.last, width)
+    named = zip(columns.tolist(), view.places, strict=True)
+    return [(column, name) for column, (_, name) in named if column >= 0]
 
 
 def _event_columns(view: PlotView, width: int) -> dict[MarkKind, list[int]]:

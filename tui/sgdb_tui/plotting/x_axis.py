@@ -1,4 +1,4 @@
-"""Units of the x axis: step, epoch, samples, time; all charts keep their ranges in steps."""
+"""Units of the x axis: step, epoch, samples, time, a value that rises; all charts keep their ranges in steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from sgdb_tui.plotting.ticks import x_ticks
 
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 """Round distances in seconds."""
+DECADE_COLUMNS = 8
+"""Columns that the label of a power of ten takes, with the blanks beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,35 @@ def by_time(steps: Floats, seconds: Floats) -> XUnit:
         duration,
         time_ticks,
     )
+
+
+def by_rising_value(name: str, steps: Floats, values: Floats) -> XUnit:
+    """A positive value that rises with each step, on a logarithmic axis: places are its decimal logarithms [n]."""
+    if len(steps) < 2:
+        return XUnit(name, _same, _same, lambda x: count(x, 7), step_ticks)
+    steps, decades = np.asarray(steps, np.float64), np.log10(np.asarray(values, np.float64))
+    return XUnit(
+        name,
+        lambda at: _extrapolated(at, steps, decades),
+        lambda x: _extrapolated(x, decades, steps),
+        lambda x: value_label(10.0**x),
+        decade_ticks,
+    )
+
+
+def value_label(value: float) -> str:
+    """Two digits, the shortest spelling: 0.015, 1, 10, 1e-5."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:g}" if 1e-3 <= rounded < 1e5 else number(rounded, 7)
+
+
+def decade_ticks(low: float, high: float, columns: int) -> list[float]:
+    """Powers of ten, a label apart; every second or third one where there is little room."""
+    first, last = int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9))
+    if last <= first:
+        return x_ticks(low, high, columns)
+    every = max(1, int(np.ceil(DECADE_COLUMNS * (high - low) / max(1, columns))))
+    return [float(power) for power in range(first, last + 1) if power % every == 0]
 
 
 def time_ticks(low: float, high: float, columns: int) -> list[float]:

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from sgdb_tui.keys import ALL_KEYS, GROUPS, Key
+from sgdb_tui.keys import ALL_KEYS, Groups, Key
 
 _SIGNS = (
     ("×", "NaN or infinite values at that step, in red below a curve or in the map."),
@@ -27,8 +27,9 @@ class Help(ModalScreen[None]):
         Binding("escape,q,question_mark", "dismiss", "Close the help", id="help.close"),
     ]
 
-    def __init__(self, panel_title: str, panel_help: str) -> None:
+    def __init__(self, panel_title: str, panel_help: str, groups: Groups) -> None:
         super().__init__()
+        self._groups = groups
         self._panel_title = panel_title
         self._panel_help = panel_help
 
@@ -37,7 +38,7 @@ class Help(ModalScreen[None]):
             if self._panel_help:
                 yield Static(_heading(self._panel_title), markup=False)
                 yield Static(Content(_plain(self._panel_help)), classes="text", markup=False)
-            for title, keys in GROUPS:
+            for title, keys in self._groups:
                 yield Static(_heading(title), markup=False)
                 yield Static(_key_table(keys), classes="text", markup=False)
             yield Static(_heading("Signs"), markup=False)

@@ -14,9 +14,10 @@ from textual.widgets import Input, Static
 from sgdb_engine.control import Pause, Resume, Step, Stop
 from sgdb_tui.bridge import Changed, RunView
 from sgdb_tui.curves import AXES, Axis, Curves, Window, x_unit
-from sgdb_tui.keys import ALL_KEYS
+from sgdb_tui.keys import ALL_KEYS, GROUPS, Groups
 from sgdb_tui.plotting.x_axis import STEPS, XUnit
 from sgdb_tui.screens.confirm import ConfirmStop
+from sgdb_tui.screens.panel_keys import panel_keys
 from sgdb_tui.widgets.chart import Chart
 from sgdb_tui.widgets.findings import Findings
 from sgdb_tui.widgets.footer import Key as KeyWords
@@ -50,6 +51,10 @@ class RunScreen(Screen[None]):
 
     NUMBERED: ClassVar[tuple[str, ...]] = ()
     """The ids of the panels that have a number, from 1."""
+    KEY_GROUPS: ClassVar[Groups] = GROUPS
+    """Its keys, as the help tells them."""
+    LEAVING: ClassVar[str] = "q leaves the dashboard, the training goes on. Q stops the training."
+    """What is said to whoever presses ctrl+c."""
 
     def __init__(self, view: RunView) -> None:
         super().__init__(classes="-nothing-yet")
@@ -75,6 +80,15 @@ class RunScreen(Screen[None]):
 
     def show_events(self) -> None:
         """Something rare happened."""
+
+    @property
+    def nothing_yet(self) -> bool:
+        """There is nothing that the panels could show."""
+        return not self.view.measured
+
+    def charts_with(self, chart: Chart) -> list[Chart]:
+        """Those that share their x axis and cursor with this one."""
+        return self.charts
 
     # Frame.
 
@@ -120,7 +134,7 @@ class RunScreen(Screen[None]):
     def _show_state(self) -> None:
         view = self.view
         self.query_one(StatusLine).show(view.state, status_fields(view))
-        nothing_yet = not view.measured
+        nothing_yet = self.nothing_yet
         self.set_class(nothing_yet, "-nothing-yet")
         self.set_class(view.state in ("failed", "lost"), "-broken")
         self.set_class(any(finding.state != "cleared" for finding in view.findings.values()), "-findings")
@@ -150,7 +164,7 @@ class RunScreen(Screen[None]):
         return [
             *keys,
             ("?", "help"),
-            *_panel_keys(self.focused),
+            *panel_keys(self.focused),
             (f"1–{len(self.NUMBERED)}", "panels"),
             ("z", "maximise"),
         ]
@@ -299,7 +313,8 @@ class RunScreen(Screen[None]):
 
     @on(Chart.CursorMoved)
     def _cursor_moved(self, event: Chart.CursorMoved) -> None:
-        self._move_all_cursors(event.step)
+        for chart in self.charts_with(event.chart):
+            chart.cursor_step = event.step
 
     def _move_all_cursors(self, step: int | None) -> None:
         for chart in self.charts:
@@ -307,7 +322,7 @@ class RunScreen(Screen[None]):
 
     @on(Chart.RangeChanged)
     def _range_changed(self, event: Chart.RangeChanged) -> None:
-        for chart in self.charts:
+        for chart in self.charts_with(event.chart):
             chart.x_range = event.x_range
         self.show_scalars()
 
@@ -367,23 +382,9 @@ class RunScreen(Screen[None]):
         from sgdb_tui.screens.help import Help  # imported on use: the first frame does not wait for it
 
         panel = self.focused if isinstance(self.focused, Panel) else None
-        self.app.push_screen(Help(panel.panel_title if panel else "", panel.HELP if panel else ""))
+        title, words = (panel.panel_title, panel.HELP) if panel else ("", "")
+        self.app.push_screen(Help(title, words, self.KEY_GROUPS))
 
     @on(Panel.Failed)
     def _panel_failed(self, event: Panel.Failed) -> None:
         self.view.tell(f"The panel {event.panel.panel_title} failed and is off: {event.error}")
-
-
-def _panel_keys(focused: Widget | None) -> list[KeyWords]:
-    match focused:
-        case Chart():
-            return [("←→", "cursor"), ("+−", "zoom"), ("g", "log"), ("x", "axis"), ("m", "smoothing")]
-        case RangeBars():
-            return [("h", "histogram"), ("/", "filter"), ("w", "worst first"), ("↑↓", "rows")]
-        case RowPanel():
-            return [("/", "filter"), ("w", "worst first"), ("↑↓", "rows")]
-        case Findings():
-            return [("enter", "show the step"), ("↑↓", "choose")]
-        case Panel():
-            return [("↑↓", "scroll")]
-    return []

@@ -57,6 +57,8 @@ Left and right move the cursor, escape hides it; shift with them pans; `+` `-` z
     x_unit: reactive[XUnit] = reactive(STEPS, repaint=False)
     levels: reactive[tuple[tuple[float, str], ...]] = reactive((), repaint=False)
     """Horizontal lines: (value, name)."""
+    places: reactive[tuple[tuple[float, str], ...]] = reactive((), repaint=False)
+    """Vertical lines: (x, name), x in the unit of the axis."""
     end_step: reactive[int | None] = reactive(None, repaint=False)
     """Where the run ends or ended, if known: the axis never reaches beyond it."""
     empty_text: reactive[str] = reactive("no values yet", repaint=False)
@@ -135,6 +137,7 @@ Left and right move the cursor, escape hides it; shift with them pans; `+` `-` z
             unit=self.x_unit,
             cursor=self._cursor_x(),
             surface=surface,
+            places=self.places,
         )
         self._cells = draw_plot(view, height, width)
 
@@ -295,4 +298,4 @@ Left and right move the cursor, escape hides it; shift with them pans; `+` `-` z
         self.redraw()
 
     watch_cursor_step = watch_smoothing = watch_x_unit = watch_log_y
-    watch_levels = watch_end_step = watch_empty_text = watch_log_y
+    watch_levels = watch_places = watch_end_step = watch_empty_text = watch_log_y

@@ -1,4 +1,4 @@
-"""One line with the newest open findings, for layouts that have no room for the list."""
+"""One line with the open findings, the root cause first, for layouts that have no room for the list."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,13 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sgdb_engine.events import Finding
-from sgdb_engine.text import clean
-from sgdb_tui.widgets.findings import GLYPHS, in_order
+from sgdb_tui.widgets.finding_list import GLYPHS, open_ones, words_of
 
 _COLORS = {"error": "$error", "warning": "$warning", "info": ""}
 
 
 class NewestFinding(Widget):
-    """The worst open finding, and as many more as fit whole."""
+    """The root cause, and as many more as fit whole."""
 
     DEFAULT_CSS = "NewestFinding { height: 1; }"
 
@@ -23,7 +22,7 @@ class NewestFinding(Widget):
 
     def show(self, findings: Sequence[Finding]) -> None:
         """Show the open ones among these."""
-        open_ = [finding for finding in in_order(findings) if finding.state != "cleared"]
+        open_ = open_ones(findings)
         if open_ != self._findings:
             self._findings = open_
             self.refresh()
@@ -47,4 +46,4 @@ class NewestFinding(Widget):
 
 
 def _words(finding: Finding) -> str:
-    return f" {GLYPHS[finding.severity]} {finding.step} {clean(finding.message or finding.code, 300)}"
+    return f" {GLYPHS[finding.severity]} {finding.step} {words_of(finding)}"

@@ -4,11 +4,12 @@ import math
 
 from textual.content import Content
 
+from sgdb_engine.events import Verdict
 from sgdb_tui.bridge import RunView, ViewState
 from sgdb_tui.formatting import count, duration, number, percent
-from sgdb_tui.widgets.findings import GLYPHS, in_order
+from sgdb_tui.preflight import STAGES, num_ended, verdict
+from sgdb_tui.widgets.finding_list import GLYPHS, open_ones, worst
 from sgdb_tui.widgets.status_line import Field
-from sgdb_tui.widgets.verdict import STATUS_LOOK, verdict
 
 _WORDS: dict[ViewState, str] = {
     "starting": "○ STARTING",
@@ -20,6 +21,12 @@ _WORDS: dict[ViewState, str] = {
     "failed": "✗ FAILED",
     "lost": "✗ LOST",
 }
+_VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "pass": ("✓ PASS", "success"),
+    "warn": ("△ WARNING", "warning"),
+    "fail": ("✗ FAIL", "error"),
+}
+_CHECK_WORDS: dict[ViewState, str] = {"running": "● CHECKING"}
 _BAR_CELLS = 14
 _NOTICED_SHARE = 0.05
 """Share of the step time taken by sgdb itself that is worth a colour."""
@@ -28,9 +35,13 @@ _NOTICED_SHARE = 0.05
 def status_fields(view: RunView) -> list[Field]:
     """All there is to say; the status line drops what does not fit."""
     word, style = _look(view)
+    head = [Field(Content.styled(f" {word} ", style), 0), Field(Content.styled(view.name, "bold"), 5)]
+    if view.info.mode == "check":
+        after = Field(Content(f"after {duration(view.elapsed_s)}"), 6)
+        fields = [*head, _stages(view), after, _findings(view), _trouble(view)]
+        return [field for field in fields if field is not None]
     fields = [
-        Field(Content.styled(f" {word} ", style), 0),
-        Field(Content.styled(view.name, "bold"), 5),
+        *head,
         _step(view),
         _bar(view),
         _epoch(view),
@@ -54,35 +65,37 @@ _STATE_STYLES: dict[ViewState, str] = {
 
 def _look(view: RunView) -> tuple[str, str]:
     """Word and style of the state; of a check that ended, the verdict is what counts."""
-    stages = list(view.stages.values())
-    decisive = verdict(stages) if view.info.mode == "check" and view.state == "finished" else None
-    if decisive is not None:
-        word, color = STATUS_LOOK[decisive.status]
-        return word, f"bold reverse {color}"
+    outcome = verdict(view) if view.info.mode == "check" else None
+    if outcome is not None:
+        word, color = _VERDICTS[outcome]
+        return word, "bold" if view.state == "failed" else f"bold reverse ${color}"
     return _state_words(view), _STATE_STYLES.get(view.state, "bold")
 
 
 def _state_words(view: RunView) -> str:
-    words = _WORDS[view.state]
+    words = _CHECK_WORDS.get(view.state, "") if view.info.mode == "check" else ""
+    words = words or _WORDS[view.state]
     if view.asked and not view.ended:
         return f"{words} · {view.asked}…"
     return words
 
 
+def _stages(view: RunView) -> Field | None:
+    stages = list(view.stages.values())
+    if not stages:
+        return None
+    return Field(Content(f"{num_ended(stages)}/{max(len(STAGES), len(stages))} stages"), 3)
+
+
 def _step(view: RunView) -> Field | None:
     if view.state == "starting" and not view.step:
         return None
-    planned = _steps_to_go_for(view)
+    planned = view.steps_planned
     return Field(Content(f"step {view.step}/{planned}" if planned else f"step {view.step}"), 3)
 
 
-def _steps_to_go_for(view: RunView) -> int | None:
-    """The steps that are planned; a check that has its verdict ends early, and rightly."""
-    return None if view.info.mode == "check" and view.state == "finished" else view.steps_planned
-
-
 def _bar(view: RunView) -> Field | None:
-    planned = _steps_to_go_for(view)
+    planned = view.steps_planned
     if not planned or not view.step:
         return None
     share = min(1.0, view.step / planned)
@@ -93,7 +106,7 @@ def _bar(view: RunView) -> Field | None:
 
 def _epoch(view: RunView) -> Field | None:
     status = view.status
-    if status is None or status.epoch is None or view.state == "starting" or view.info.mode == "check":
+    if status is None or status.epoch is None or view.state == "starting":
         return None
     told = max((epoch for epoch, _ in view.history.epochs), default=0)  # sooner than a status once a second
     epoch = max(told, math.floor(status.epoch + 1e-9))
@@ -104,7 +117,7 @@ def _epoch(view: RunView) -> Field | None:
 
 
 def _time(view: RunView) -> Field | None:
-    if view.ended or view.state == "starting" or view.info.mode == "check":
+    if view.ended or view.state == "starting":
         return Field(Content(f"after {duration(view.elapsed_s)}"), 6)
     planned, rate = view.steps_planned, view.history.step_rate()
     if not planned or not rate or view.state == "paused":
@@ -120,13 +133,13 @@ def _rate(view: RunView) -> Field | None:
 
 
 def _findings(view: RunView) -> Field | None:
-    open_ = [finding for finding in in_order(list(view.findings.values())) if finding.state != "cleared"]
+    open_ = open_ones(list(view.findings.values()))
     if not open_:
         return None
-    worst = open_[0].severity
-    words = f"{GLYPHS[worst]} {len(open_)} finding{'s' if len(open_) > 1 else ''}"
+    severity = worst(open_)
+    words = f"{GLYPHS[severity]} {len(open_)} finding{'s' if len(open_) > 1 else ''}"
     plain = view.state in ("paused", "failed", "lost")
-    return Field(Content.styled(words, "bold" if plain else f"bold ${_COLORS[worst]}"), 1)
+    return Field(Content.styled(words, "bold" if plain else f"bold ${_COLORS[severity]}"), 1)
 
 
 _COLORS = {"error": "error", "warning": "warning", "info": "foreground"}
