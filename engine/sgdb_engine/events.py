@@ -130,6 +130,24 @@ class CheckStage(Event, frozen=True, kw_only=True, tag="check"):
     evidence: dict[str, float | int | str] = {}
 
 
+class ValueRange(msgspec.Struct, frozen=True):
+    """The values of one tensor: smallest, largest, mean and standard deviation of the finite ones."""
+
+    place: Literal["input", "target", "output", "parameter", "activation"]
+    name: str
+    low: float
+    high: float
+    mean: float
+    std: float
+    nonfinite: int = 0
+
+
+class RangesMeasured(Event, frozen=True, kw_only=True, tag="ranges"):
+    """What the first minibatch, the model and its layers look like at initialisation; told by a check."""
+
+    rows: tuple[ValueRange, ...]
+
+
 class Noted(Event, frozen=True, kw_only=True, tag="note"):
     """A line of sgdb's own for the log."""
 
@@ -147,5 +165,6 @@ AnyEvent = (
     | ProbeFailed
     | TrainingFailed
     | CheckStage
+    | RangesMeasured
     | Noted
 )

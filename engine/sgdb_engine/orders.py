@@ -57,7 +57,7 @@ def _config(order: Order) -> Plan:
     config = parse_config(order.config_text, origin=order.target, overrides=order.overrides)
     from sgdb_engine.training import training_of
 
-    training = _naming(order.target, training_of(config, Path(order.base)))
+    training = _naming(order.target, training_of(config, Path(order.base), for_check=order.mode == "check"))
     return Plan(training, config.observe.budget, config.check.overfit)
 
 
@@ -76,7 +76,7 @@ def _module(order: Order) -> Training:
 def _factory(order: Order) -> Training:
     from sgdb_engine.training import training_of_factory
 
-    return training_of_factory(order.target, Path(order.base))
+    return training_of_factory(order.target, Path(order.base), for_check=order.mode == "check")
 
 
 _TRAININGS: dict[str, Callable[[Order], Training]] = {

@@ -1,4 +1,4 @@
-"""What a check has shown, for people, on a page of Markdown or HTML: verdict, findings, stages, curves."""
+"""What a check has shown, for people, on a page of Markdown or HTML: verdict, findings, stages, curves, ranges."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sgdb_engine.check_curves import LOSS, NO_INPUT, RATE, RESCUE, YOURS, Evidence, levels_of, rates_of
-from sgdb_engine.events import Finding
-from sgdb_engine.recording.reader import read_scalars
+from sgdb_engine.events import Finding, RangesMeasured, ValueRange
+from sgdb_engine.recording.reader import RunReader, read_scalars
 from sgdb_engine.svg_chart import SvgChart, SvgLine, draw
 from sgdb_engine.text import clean
 
@@ -25,6 +25,9 @@ LINES = (
     (NO_INPUT, "no input", "#008700"),
 )
 LAST_STEP = 2**31
+MOST_RANGES = 60
+RANGES_TITLE = "Ranges at initialisation"
+RANGE_COLUMNS = ("min", "max", "mean", "std", "not finite")
 STYLE = """\
 body { font: 15px/1.5 sans-serif; color: #303030; background: #ffffff;
 max-width: 60em; margin: 2em auto; padding: 0 1em; }
@@ -50,18 +53,18 @@ def write_report(path: Path, summary: "Summary", folder: Path) -> None:
     Args:
         path: a name that ends in .md or .html.
         summary: of the check.
-        folder: the run folder, whose curves are drawn.
+        folder: the run folder, whose curves are drawn and whose ranges are told.
 
     Raises:
         OSError: the place cannot be written.
     """
-    curves = curves_of(summary, folder)
+    curves, ranges = curves_of(summary, folder), ranges_of(folder)
     if path.suffix == ".html":
-        _write(path, as_html(summary, curves))
+        _write(path, as_html(summary, curves, ranges))
         return
     for curve in curves:
         _write(_picture_beside(path, curve), draw(curve.chart))
-    _write(path, as_markdown(summary, curves, path))
+    _write(path, as_markdown(summary, curves, ranges, path))
 
 
 def curves_of(summary: "Summary", folder: Path) -> list[Curve]:
@@ -87,7 +90,20 @@ def curves_of(summary: "Summary", folder: Path) -> list[Curve]:
     return curves
 
 
-def as_markdown(summary: "Summary", curves: Sequence[Curve], path: Path) -> str:
+def ranges_of(folder: Path) -> tuple[ValueRange, ...]:
+    """What was measured of the first minibatch and of the model before the first update; the newest word."""
+    reader, caught_up = RunReader(folder), False
+    ranges: tuple[ValueRange, ...] = ()
+    while not caught_up:
+        batch = reader.poll()
+        caught_up = batch.caught_up
+        for event in batch.events:
+            if isinstance(event, RangesMeasured):
+                ranges = event.rows
+    return ranges
+
+
+def as_markdown(summary: "Summary", curves: Sequence[Curve], ranges: Sequence[ValueRange], path: Path) -> str:
     """The report; pictures are linked, from files beside it."""
     lines = [
         f"# sgdb check: {VERDICTS[summary.verdict]}",
@@ -116,11 +132,11 @@ def as_markdown(summary: "Summary", curves: Sequence[Curve], path: Path) -> str:
     for curve in curves:
         name = _picture_beside(path, curve).name
         lines += ["", f"![{curve.chart.title}]({quote(name)})"]
-    lines += ["", *(f"- {_md(note)}" for note in summary.notes)]
+    lines += [*_md_ranges(ranges), "", *(f"- {_md(note)}" for note in summary.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_html(summary: "Summary", curves: Sequence[Curve]) -> str:
+def as_html(summary: "Summary", curves: Sequence[Curve], ranges: Sequence[ValueRange]) -> str:
     """The report in one file, its pictures in it."""
     verdict, target = VERDICTS[summary.verdict], escape(clean(summary.target, 500))
     parts = [
@@ -137,10 +153,41 @@ def as_html(summary: "Summary", curves: Sequence[Curve]) -> str:
         f'<td class="number">{stage.seconds:.1f} s</td><td>{_html(stage.reason)}</td></tr>'
         for stage in summary.checks
     ]
-    parts += ["</table>", *(draw(curve.chart) for curve in curves)]
+    parts += ["</table>", *(draw(curve.chart) for curve in curves), *_html_ranges(ranges)]
     if summary.notes:
         parts.append(f"<ul>{''.join(f'<li>{_html(note)}</li>' for note in summary.notes)}</ul>")
     return "\n".join([*parts, "</body></html>\n"])
+
+
+def _md_ranges(ranges: Sequence[ValueRange]) -> list[str]:
+    """A table under its heading; nothing where nothing was measured."""
+    if not ranges:
+        return []
+    lines = ["", f"## {RANGES_TITLE}", "", f"| | name | {' | '.join(RANGE_COLUMNS)} |"]
+    lines.append("|---|---|" + "---:|" * len(RANGE_COLUMNS))
+    lines += [
+        f"| {row.place} | {_md(row.name)} | {' | '.join(_numbers(row))} |" for row in ranges[:MOST_RANGES]
+    ]
+    left = len(ranges) - MOST_RANGES
+    return [*lines, "", f"and {left} more"] if left > 0 else lines
+
+
+def _html_ranges(ranges: Sequence[ValueRange]) -> list[str]:
+    if not ranges:
+        return []
+    heads = "".join(f"<th>{name}</th>" for name in ("", "name", *RANGE_COLUMNS))
+    parts = [f"<h2>{RANGES_TITLE}</h2>", f"<table>\n<tr>{heads}</tr>"]
+    for row in ranges[:MOST_RANGES]:
+        cells = "".join(f'<td class="number">{number}</td>' for number in _numbers(row))
+        parts.append(f"<tr><td>{row.place}</td><td>{_html(row.name)}</td>{cells}</tr>")
+    left = len(ranges) - MOST_RANGES
+    return [*parts, "</table>", *([f"<p>and {left} more</p>"] if left > 0 else [])]
+
+
+def _numbers(row: ValueRange) -> list[str]:
+    """As they stand in the columns; what is not finite is told only where there is such."""
+    shown = [f"{value:.4g}" for value in (row.low, row.high, row.mean, row.std)]
+    return [*shown, f"{row.nonfinite:,}" if row.nonfinite else ""]
 
 
 def _html_findings(findings: Sequence[Finding]) -> str:

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from sgdb_engine.workload import Workload
 
 
-def training_of(config: RunConfig, base: Path) -> Training:
+def endless(section: TrainSection) -> TrainSection:
+    """The same without a planned end: experiments of a check go on as long as they need."""
+    return msgspec.structs.replace(section, epochs=None, steps=None, early_stopping=None)
+
+
+def training_of(config: RunConfig, base: Path, *, for_check: bool = False) -> Training:
     """The training that a config describes.
 
     Args:
         config: checked.
         base: the folder against which its paths and modules are resolved.
+        for_check: it has no planned end.
     """
 
     def training(engine: Engine) -> None:
@@ -30,17 +36,19 @@ def training_of(config: RunConfig, base: Path) -> Training:
 
         engine.doing = "building the data and the model"
         workload = build(config, base)
-        train(engine, config.train, workload, description_of(config, workload))
+        section = endless(config.train) if for_check else config.train
+        train(engine, section, workload, description_of(config, workload))
 
     return training
 
 
-def training_of_factory(spec: str, base: Path) -> Training:
+def training_of_factory(spec: str, base: Path, *, for_check: bool = False) -> Training:
     """The training of what a function of the user's returns.
 
     Args:
         spec: "package.module:function"; it is called as `function()`, or `function(seed=0)` where it takes one.
         base: the folder from which the module is imported.
+        for_check: it has no planned end.
     """
 
     def training(engine: Engine) -> None:
@@ -49,6 +57,7 @@ def training_of_factory(spec: str, base: Path) -> Training:
         engine.doing = f"calling {spec}"
         workload = made_workload(spec, base)
         section = TrainSection(epochs=workload.epochs)
+        section = endless(section) if for_check else section
         train(engine, section, workload, description(workload, section))
 
     return training

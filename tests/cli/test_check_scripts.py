@@ -283,22 +283,9 @@ BATCH_OF_ONE = LOOP.replace("batch_size=32", "batch_size=1").replace("range(8)",
 @pytest.mark.parametrize(
     "loop",
     [
-        pytest.param(
-            GAN,
-            id="a GAN",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="no-zero-grad: the generator's gradients are cleared after the discriminator's backward",
-            ),
-        ),
+        pytest.param(GAN, id="a GAN"),
         pytest.param(LBFGS, id="LBFGS"),
-        pytest.param(
-            BATCH_OF_ONE,
-            id="a batch of one",
-            marks=pytest.mark.xfail(
-                strict=True, reason="loss-spike: the losses of single rows differ by orders of magnitude"
-            ),
-        ),
+        pytest.param(BATCH_OF_ONE, id="a batch of one"),
     ],
 )
 def test_an_unusual_training_is_accused_of_nothing(loop: str, checked: Checked) -> None:
@@ -377,13 +364,14 @@ def test_a_fault_is_told_with_its_place_and_fails(checked: Checked) -> None:
 DROPS = TRAINS.replace("nn.ReLU()", "nn.ReLU(), nn.Dropout(0.9)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         ((), 0),
-        pytest.param(("--fail-on", "error"), 0, marks=pytest.mark.slow),
-        pytest.param(("--fail-on", "warning"), 1, marks=pytest.mark.slow),
-        pytest.param(("--fail-on", "warning", "--mute", "dropout-high"), 0, marks=pytest.mark.slow),
+        (("--fail-on", "error"), 0),
+        (("--fail-on", "warning"), 1),
+        (("--fail-on", "warning", "--mute", "dropout-high"), 0),
     ],
 )
 def test_fail_on_says_what_a_warning_does_to_the_exit_code(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sgdb_engine.recording.folder import find_runs, read_status, write_status
-from tests.cli.conftest import Sgdb
+from tests.cli.conftest import Forked, Sgdb
 
 
 def test_without_runs_ls_says_how_to_start_one(sgdb: Sgdb) -> None:
@@ -75,11 +75,11 @@ def test_init_overwrites_nothing(sgdb: Sgdb, folder: Path) -> None:
     assert (folder / "run.toml").read_text() == before
 
 
-@pytest.mark.parametrize("path", ["new.toml", "with space.toml"])
-def test_what_init_writes_parses_checks_and_trains(sgdb: Sgdb, path: str) -> None:
+@pytest.mark.parametrize("path", [pytest.param("new.toml", marks=pytest.mark.slow), "with space.toml"])
+def test_what_init_writes_parses_checks_and_trains(sgdb: Sgdb, forked: Forked, path: str) -> None:
     result = sgdb("init", path)
     assert result.exit_code == 0
-    assert sgdb("check", path, "--headless").exit_code == 0
+    assert forked("check", path, "--headless").exit_code == 0
     assert sgdb("run", path, "--headless", "--max-steps", "5").exit_code == 0
     assert read_status(find_runs(Path("runs"))[0]).step == 5
 
@@ -93,7 +93,7 @@ def test_init_says_where_it_cannot_write(sgdb: Sgdb, path: str) -> None:
 
 def test_init_overwrites_when_forced(sgdb: Sgdb) -> None:
     assert sgdb("init", "--force").exit_code == 0
-    assert sgdb("check", "run.toml", "--headless").exit_code == 0
+    assert sgdb("run", "run.toml", "--headless", "--max-steps", "5").exit_code == 0
 
 
 def test_the_version_is_told(sgdb: Sgdb) -> None:

@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from sgdb.cli import commands
-from sgdb_engine.events import Finding
-from sgdb_engine.report import curves_of, write_report
+from sgdb_engine.events import Finding, RangesMeasured, ValueRange
+from sgdb_engine.recording.writer import Recorder
+from sgdb_engine.report import curves_of, ranges_of, write_report
 from sgdb_engine.summary import CheckSummary, Summary
 from sgdb_engine.svg_chart import SvgChart, SvgLine, axis_of, draw, ticks_of
 from tests.terminal.pseudo_terminal import ROOT
-from tests.tui.app.checked import FLOOR, NOT_LEARNT, RATE_HIGH, SOUND, START, recorded_check
+from tests.tui.app.checked import FLOOR, NOT_LEARNT, RANGES, RATE_HIGH, SOUND, START, recorded_check
+from tests.tui.app.recorded import make_folder
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>x</script> | `a` _b_ [c](d) \x1b[31m"
@@ -110,6 +112,47 @@ def test_a_check_without_curves_and_findings_has_a_report_too(tmp_path: Path) ->
         assert "Nothing was found." in text
         assert "The script ended: ValueError: x" in text
         assert "svg" not in text.replace("svg {", "")
+
+
+def test_ranges_at_initialisation_are_a_table(tmp_path: Path) -> None:
+    folder = recorded_check(tmp_path, "fail")
+    write_report(tmp_path / "report.md", summary(), folder)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Ranges at initialisation\n\n| | name | min | max | mean | std | not finite |\n" in text
+    assert "| input | input | 0 | 1 | 0.304 | 0.378 |  |" in text
+    assert "| activation | relu1 | 0 | 1.3 | 0.13 | 0.19 |  |" in text
+    assert "| parameter | fc2.bias | -0.05 | 0.08 | 0.01 | 0.05 | 2 |" in text
+    assert "more\n" not in text[text.index("## Ranges") :]
+    write_report(tmp_path / "report.html", summary(), folder)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Ranges at initialisation</h2>" in text
+    assert '<tr><td>activation</td><td>relu1</td><td class="number">0</td>' in text
+    for row in RANGES:
+        assert f"<td>{row.place}</td><td>{row.name}</td>" in text
+
+
+@pytest.mark.parametrize("suffix", ["md", "html"])
+def test_of_many_ranges_the_first_are_told_and_how_many_more_there_are(tmp_path: Path, suffix: str) -> None:
+    folder = recorded_check(tmp_path, "wiring")
+    recorder = Recorder(folder)
+    rows = tuple(ValueRange("parameter", f"<h>|.{n}", -1.0, float("nan"), 0.0, 1.0, 12345) for n in range(75))
+    recorder.event(RangesMeasured(rows=rows))
+    recorder.close()
+    assert ranges_of(folder)[-1].name == "<h>|.74"
+    write_report(tmp_path / f"report.{suffix}", summary(), folder)
+    text = (tmp_path / f"report.{suffix}").read_text(encoding="utf-8")
+    assert text.count("12,345") == 60
+    assert "and 15 more" in text
+    assert "<h>" not in text.replace("\\<h", "")
+    assert "fc1.weight" not in text, "the newest word counts"
+
+
+def test_a_check_that_measured_no_ranges_has_no_table(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, mode="check")
+    assert ranges_of(folder) == ()
+    for name in ("report.md", "report.html"):
+        write_report(tmp_path / name, summary(), folder)
+        assert "Ranges" not in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_foreign_text_stays_text(tmp_path: Path) -> None:

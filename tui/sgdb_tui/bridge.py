@@ -24,11 +24,13 @@ from sgdb_engine.events import (
     Finding,
     FindingChanged,
     ProbeFailed,
+    RangesMeasured,
     RunDescribed,
     State,
     StateChanged,
     TrainingFailed,
     Validated,
+    ValueRange,
 )
 from sgdb_engine.ranks.reading import RanksReader
 from sgdb_engine.ranks.standing import RankStatus, lives
@@ -81,6 +83,8 @@ class RunView:
         """What the training code is printing: a progress bar, a prompt."""
         self.stages: dict[str, CheckStage] = {}
         """The stages of a check, in their order."""
+        self.ranges: tuple[ValueRange, ...] = ()
+        """What a check measured before the first update."""
         self.best: Validated | None = None
         self.failure: TrainingFailed | None = None
         self.missing_records = 0
@@ -219,6 +223,8 @@ class RunView:
                 self.failure = event
             case CheckStage():
                 self.stages[event.name] = event
+            case RangesMeasured():
+                self.ranges = event.rows
             case FindingChanged():
                 self._take_finding(event.finding)
             case Validated() if event.best:

@@ -99,6 +99,7 @@ CHECK_KEYS = (
 CHECK_GROUPS: Groups = (
     ("Check", CHECK_KEYS),
     ("Charts", tuple(key for key in CHART_KEYS if key.id != "chart.axis")),
+    ("Ranges", tuple(key for key in LAYER_KEYS if key.id != "layers.histogram")),
     ("Panels", PANEL_KEYS),
     ("Help", HELP_KEYS),
 )

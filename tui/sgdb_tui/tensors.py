@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sgdb_engine.events import ValueRange
 from sgdb_engine.recording.history import History
 from sgdb_tui.bridge import RunView
 from sgdb_tui.widgets.heat_map import HeatMap
@@ -66,6 +67,21 @@ def show_parameters(bars: RangeBars, history: History) -> None:
             for short, (name, value) in zip(short_names(tuple(low)), low.items(), strict=True)
         ]
     )
+
+
+def show_ranges(bars: RangeBars, ranges: Sequence[ValueRange]) -> None:
+    """What a check measured before the first update."""
+    bars.show(
+        [
+            RangeRow(_name_with_place(each), each.low, each.high, each.mean, each.std, each.nonfinite)
+            for each in ranges
+        ]
+    )
+
+
+def _name_with_place(measured: ValueRange) -> str:
+    """An activation bears the name of its layer, so that it is told from the layer's parameters."""
+    return f"act {measured.name}".rstrip() if measured.place == "activation" else measured.name
 
 
 def _latest(history: History, stat: str) -> Mapping[str, float]:

@@ -12,6 +12,7 @@ from sgdb_engine.checks.experiment import Experiment
 from sgdb_engine.checks.layers import Layers
 from sgdb_engine.checks.probes import dependencies_of
 from sgdb_engine.checks.used import UsedParameters
+from sgdb_engine.checks.value_ranges import ranges_at_start
 from sgdb_engine.findings.facts import Signals
 from sgdb_engine.snapshot import random_state
 
@@ -42,6 +43,7 @@ class FirstSteps(Experiment):
         self._at_start = [p.detach().clone() for p in self._followed()]
         self._had_gradient = [False] * len(self._at_start)
         self._lost: list[float] = []
+        self._ascent = 0.0
         self._decay: list[float] = []
         self._moved: list[float] = []
         self._signals: Signals | None = None
@@ -52,14 +54,16 @@ class FirstSteps(Experiment):
         """One call on the first batch with the weights of the beginning: nothing that it changes stays."""
         model, first = self.setting.model, self.setting.first
         put_back_random = random_state()
+        output: Any = None
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
         with self._unseen(), torch.no_grad(), UsedParameters(model) as used:
             for module, args, kwargs in first.calls[:1]:
                 if module is model:
-                    module(*args, **kwargs)
+                    output = module(*args, **kwargs)
         for buffer, value in buffers:
             buffer.data.copy_(value)
         put_back_random()
+        self._ranges = ranges_at_start(model, first, output, self._layers)
         names: set[str] = used.names
         return names
 
@@ -104,6 +108,8 @@ class FirstSteps(Experiment):
     def _measure_update(self) -> None:
         lost = changed = 0
         ratios = []
+        if self.step == 1:
+            self._ascent = self._cosine()
         for i, (parameter, before, gradient) in enumerate(self._kept):
             if gradient is None:
                 continue
@@ -120,6 +126,13 @@ class FirstSteps(Experiment):
         if ratios:
             self._moved.append(median(ratios))
         self._measure_decay()
+
+    def _cosine(self) -> float:
+        """Of the first update and its gradient."""
+        pairs = [(p.detach() - w, g) for p, w, g in self._kept if g is not None]
+        dot = sum(float((moved.float() * g.float()).sum()) for moved, g in pairs)
+        sizes = [sum(float(t.float().square().sum()) for t in each) for each in zip(*pairs, strict=True)]
+        return dot / math.sqrt(sizes[0] * sizes[1]) if sizes and min(sizes) > 0 else 0.0
 
     def _measure_decay(self) -> None:
         """The share of decay in what moves the weights: in SGD a part of the gradient, in AdamW of the update."""
@@ -185,6 +198,7 @@ class FirstSteps(Experiment):
             lost_updates=median(self._lost) if self._lost else 0.0,
             decay_share=median(self._decay) if self._decay else 0.0,
             update_ratio=median(self._moved) if self._moved else math.nan,
+            ascent=self._ascent,
             unmoved=tuple(unmoved),
             steps=self.step,
             weight_type=str(self._named[0].dtype).removeprefix("torch.") if self._named else "",
@@ -206,7 +220,7 @@ class FirstSteps(Experiment):
         facts.signals = self._signals
         if facts.wiring is not None:
             facts.wiring = msgspec.structs.replace(facts.wiring, cut=tuple(self._cut()))
-        return {"facts": facts, "later": self._later}
+        return {"facts": facts, "later": self._later, "ranges": self._ranges}
 
     def _cut(self) -> list[str]:
         held = {id(p) for o in self.setting.optimizers for g in o.param_groups for p in g["params"]}

@@ -1,13 +1,15 @@
 """What the layers and activations of a model give, seen through hooks; for a child process, which may register some."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from sgdb_engine.events import ValueRange
 from sgdb_engine.findings.facts import LayerSignal
 from sgdb_engine.observe.patches import Patches
+from sgdb_engine.observe.statistics import tensor_ranges
 
 WATCHED_FORWARDS = 20
 """Over which a unit that never fires is called dead."""
@@ -31,6 +33,8 @@ class Watched:
     def __init__(self, name: str, kind: str, order: int) -> None:
         self.name, self.kind, self.order = name, kind, order
         self.std = float("nan")
+        self.range: ValueRange | None = None
+        """Of its first output."""
         self.saturated = 0.0
         self.alive: torch.Tensor | None = None
         """Of each unit, whether it ever gave anything but 0."""
@@ -39,6 +43,8 @@ class Watched:
         """At one output."""
         values = output.detach()
         if first:
+            low, high, mean, std, nonfinite = tensor_ranges(values).tolist()
+            self.range = ValueRange("activation", self.name, low, high, mean, std, int(nonfinite))
             self.std = float(values.float().std(unbiased=False)) if values.numel() > 1 else 0.0
             if self.kind == "tanh":
                 self.saturated = float((values.abs() > TANH_END).double().mean())
@@ -62,6 +68,8 @@ class Layers:
         self.normalised = any(isinstance(module, NORMS) for module in model.modules())
         self._handles: list[Any] = []
         for name, module in model.named_modules():
+            if type(module) in KINDS:
+                self._handles.append(module.register_forward_pre_hook(self._begin_of_kind))
             if not list(module.children()) or type(module) in KINDS:
                 self._handles.append(module.register_forward_hook(self._leaf(name)))
             elif module is not model:
@@ -87,6 +95,10 @@ class Layers:
         self._calls.clear()
         self._owner = ""
 
+    def _begin_of_kind(self, module: nn.Module, args: Any) -> None:
+        """The function that it calls is the layer itself."""
+        self._inside += 1
+
     def _enter(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:
             self._owner = name
@@ -95,6 +107,8 @@ class Layers:
 
     def _leaf(self, name: str) -> Callable[..., None]:
         def see(module: nn.Module, args: Any, output: Any) -> None:
+            if type(module) in KINDS:
+                self._inside -= 1
             kind = KINDS.get(type(module), "weights" if isinstance(module, WEIGHTED) else "")
             value = output[0] if isinstance(output, tuple) and output else output
             if kind and isinstance(value, torch.Tensor) and not isinstance(module, GATED):
@@ -131,6 +145,12 @@ class Layers:
             self._places[name] = Watched(name, kind, len(self._places))
         if self.forwards <= WATCHED_FORWARDS:
             self._places[name].look(output, self.forwards == 1)
+
+    def ranges(self) -> Iterator[ValueRange]:
+        """Of the first output of each place."""
+        for place in sorted(self._places.values(), key=lambda place: place.order):
+            if place.range is not None:
+                yield place.range
 
     def signals(self) -> tuple[tuple[LayerSignal, ...], float]:
         """Of each place, and how much larger the last layer's output is than the first one's."""

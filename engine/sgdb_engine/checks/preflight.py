@@ -28,6 +28,7 @@ from sgdb_engine.checks.single_calls import Dependence, Repeat
 from sgdb_engine.checks.stages import CODES, STAGES, Stages
 from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.ending import End
+from sgdb_engine.events import RangesMeasured, ValueRange
 from sgdb_engine.findings.facts import Dependencies, Facts, GradientCheck, LrRange, Noise, OneBatch, Pace
 from sgdb_engine.findings.optimisation import has_passed
 from sgdb_engine.launch import Order
@@ -172,6 +173,8 @@ class Preflight:
         seen = msgspec.convert(outcome.result["facts"], Facts, strict=False)
         begin = self._stages.facts
         self._later = outcome.result["later"]
+        ranges = msgspec.convert(outcome.result["ranges"], tuple[ValueRange, ...], strict=False)
+        self._engine.recorder.event(RangesMeasured(rows=ranges))
         self._stages.facts = msgspec.structs.replace(
             seen, losses=_from_the_start(begin, seen), wiring=_with_places(begin, seen)
         )

@@ -48,6 +48,8 @@ CODES: dict[str, tuple[str, ...]] = {
     "memory-and-time": ("input-bound",),
 }
 """Stage → the findings that it decides."""
+SHOWN_LATER = frozenset(("overfit", "label-noise", "majority-only", "lr-collapsed", "loss-spike"))
+"""What the first steps say too little of: a run tells it."""
 
 
 class Stages:
@@ -56,7 +58,7 @@ class Stages:
     def __init__(self, engine: "Engine") -> None:
         self.facts = Facts()
         self._engine = engine
-        self._live = Live(engine.found)
+        self._live = Live(engine.found, SHOWN_LATER)
 
     def look(self) -> None:
         """Tells what is found in the facts so far."""
@@ -99,7 +101,8 @@ class Stages:
 
     def found(self) -> list[Finding]:
         """What the facts say so far, but for what is muted."""
-        return [finding for finding in findings_of(self.facts) if finding.code not in self._engine.mute]
+        silent = self._engine.mute | SHOWN_LATER
+        return [finding for finding in findings_of(self.facts) if finding.code not in silent]
 
     def judge_one(self, name: str, one: OneBatch, started: float) -> None:
         """The verdict on one batch; where the loss did not reach its floor it is its findings that accuse."""
@@ -117,7 +120,10 @@ class Stages:
             )
         elif mine:
             status = _worst(mine)
-        words = "; ".join([judgement.reason, *(f.message for f in mine)])
+        reason = judgement.reason
+        if status == "pass" and judgement.status != "pass":
+            reason = f"every target of the batch is predicted right, after {len(one.losses) - 1} steps"
+        words = "; ".join([reason, *(f.message for f in mine)])
         evidence: dict[str, float | int | str] = {
             "start": one.losses[0],
             "end": one.losses[-1],

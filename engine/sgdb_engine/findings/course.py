@@ -61,8 +61,8 @@ def lr_collapsed(facts: Facts) -> Finding | None:
 
 def loss_spike(facts: Facts) -> Finding | None:
     """One step's loss jumps far above those around it."""
-    c = facts.course
-    if c is None or not c.spike_step:
+    c, w = facts.course, facts.wiring
+    if c is None or not c.spike_step or (w is not None and 0 < w.batch < FEW_ROWS):
         return None
     return finding(
         "loss-spike",

@@ -12,6 +12,7 @@ LARGE_TARGETS, SMALL_TARGETS, FAR_TARGETS = 10.0, 1e-2, 5.0
 ORDER_RATIO, ORDER_Z = 4.0, 10.0
 REPEATED = 0.8
 OVERLAP = 0.05
+FEW_FEATURES = 4
 LEAK, LEAK_CORRELATION = 0.95, 0.999
 VAL_FACTOR = 3.0
 NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
@@ -131,6 +132,8 @@ def target_leak(facts: Facts) -> Finding | None:
     d = facts.data
     if d is None or d.leak_feature < 0 or not d.leak > (LEAK if d.classes else LEAK_CORRELATION):
         return None
+    if d.features < FEW_FEATURES:
+        return None  # that may be the task itself
     return finding(
         "target-leak",
         f"Feature {d.leak_feature} (from 0) alone tells the target: {d.leak:.1%} of what there is to know.",

@@ -114,6 +114,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     val_calls_in_train_mode: int = 0
     ended: bool = False
     """The training is over."""
+    made: int = 0
+    """Optimizers that were made, those included that are gone."""
     steps_without_backward: int = 0
     cut_off: bool = False
     """Backward was called on a loss that depends on no trainable parameter; PyTorch raises then."""
@@ -153,6 +155,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Of training examples looked at."""
     val_rows: int = 0
     batches: int = 0
+    features: int = 0
+    """Values of a row."""
     integer: bool = False
     nonfinite: int = 0
     """Values that are NaN or infinite."""
@@ -305,6 +309,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     """Share of weight decay in the update."""
     update_ratio: float = math.nan
     """Median of norm of update by norm of weights."""
+    ascent: float = 0.0
+    """Cosine of the first update and the gradient of the loss: any descent has less than 0."""
     unmoved: tuple[str, ...] = ()
     """Parameters with a gradient that no update changed."""
     steps: int = 0

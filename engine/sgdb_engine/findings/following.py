@@ -61,6 +61,10 @@ class Following:
             self._look_for_spike(step, loss, epoch)
         self._window.append(loss)
 
+    def clipped(self, coefficient: float) -> None:
+        """The gradients of a step were multiplied by that, on the whole."""
+        self._clips.append(coefficient)
+
     def few_rows(self, step: int) -> None:
         """This step's batch was much smaller than usual: the last one of an epoch, and so it will be in each."""
         self._short.add(step)

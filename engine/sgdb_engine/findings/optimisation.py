@@ -10,7 +10,7 @@ from statistics import fmean
 
 from sgdb_engine.events import Finding
 from sgdb_engine.findings.facts import Facts, OneBatch
-from sgdb_engine.findings.judgement import excess_of, is_still_falling
+from sgdb_engine.findings.judgement import WINDOW, excess_of, is_still_falling
 from sgdb_engine.findings.making import finding
 
 PASSED = 0.1
@@ -22,6 +22,7 @@ TINY_UPDATES = 2e-6
 UNLEARNT, RISING_STEPS, RISES = 0.4, 0.10, 1.02
 NOISY_DROPOUT = 0.5
 DECAY_SHARE = 0.6
+UPHILL = 0.05
 UNRELATED_Z, UNRELATED_CORRELATION, UNRELATED_LOSS = 4.0, 1.5, 0.9
 SHORT = 20
 LITTLE_SIGNAL = 0.05
@@ -104,6 +105,22 @@ def lr_low(facts: Facts) -> Finding | None:
     )
 
 
+def sign_flipped(facts: Facts) -> Finding | None:
+    """The first step goes up the gradient of a loss that can be brought to 0."""
+    s, w, rescue = facts.signals, facts.wiring, facts.rescue
+    if s is None or w is None or len(w.optimizers) != 1 or not s.ascent > UPHILL or not has_passed(rescue):
+        return None
+    if rescue is None or min(rescue.losses) < 0:
+        return None
+    return finding(
+        "sign-flipped",
+        f"The step goes up the gradient of the loss that backward() is called on (cosine {s.ascent:.2f}); a step down "
+        "learns the batch.",
+        location=w.optimizers[0].location,
+        evidence={"cosine": s.ascent, "threshold": UPHILL},
+    )
+
+
 def weight_decay_high(facts: Facts) -> Finding | None:
     """Most of each update is decay."""
     s, w = facts.signals, facts.wiring
@@ -123,8 +140,10 @@ def cannot_overfit(facts: Facts) -> Finding | None:
     rescue = facts.rescue
     if rescue is None or rescue.floor is None or not has_failed(rescue) or facts.wiring is None:
         return None
+    if has_passed(facts.user):
+        return None
     losses = rescue.losses
-    if not all(map(math.isfinite, losses)) or is_still_falling(losses):
+    if len(losses) <= 2 * WINDOW or not all(map(math.isfinite, losses)) or is_still_falling(losses):
         return None
     calls = facts.losses.calls if facts.losses is not None else ()
     targets = math.prod(calls[0].target_shape) if calls else rescue.rows
@@ -198,4 +217,13 @@ def input_bound(facts: Facts) -> Finding | None:
     )
 
 
-RULES = (weight_decay_high, lr_high, lr_low, cannot_overfit, labels_unrelated, batch_too_small, input_bound)
+RULES = (
+    sign_flipped,
+    weight_decay_high,
+    lr_high,
+    lr_low,
+    cannot_overfit,
+    labels_unrelated,
+    batch_too_small,
+    input_bound,
+)

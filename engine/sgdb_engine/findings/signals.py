@@ -8,12 +8,15 @@ from sgdb_engine.findings.facts import Facts
 from sgdb_engine.findings.making import finding, layers_of, named
 
 HIGH_START, FAR_TOO_HIGH_START = 2.0, 10.0
+WHOLE = 0.05
 VANISHED = 1e-4
 GROWN = 100.0
 DEAD, ALL_DEAD = 0.5, 0.95
 DEAD_FORWARDS = 10
 SATURATED = 0.5
 LOST = 0.5
+SEEN_TO_MOVE = 1e-4
+"""Median of update by weight."""
 
 
 def init_loss(facts: Facts) -> Finding | None:
@@ -22,6 +25,12 @@ def init_loss(facts: Facts) -> Finding | None:
     call = losses.calls[0] if losses is not None and len(losses.calls) == 1 else None
     if call is None or noise is None or not noise.losses or not call.baseline > 0:
         return None
+    if (
+        losses is None
+        or not losses.totals
+        or not abs(losses.totals[0] - call.value) <= WHOLE * abs(call.value)
+    ):
+        return None  # something is added to it, as to that of a VAE
     start = fmean(noise.losses)
     if not math.isfinite(start) or start <= HIGH_START * call.baseline:
         return None
@@ -29,6 +38,7 @@ def init_loss(facts: Facts) -> Finding | None:
         "init-loss",
         f"The loss starts at {start:.3g}; a model that knows nothing has {call.baseline:.3g}. The outputs start with "
         f"standard deviation {call.logit_std:.3g}.",
+        severity="error" if start > FAR_TOO_HIGH_START * call.baseline else "warning",
         location=call.location,
         evidence={
             "start": start,
@@ -138,16 +148,8 @@ def param_not_updated(facts: Facts) -> Finding | None:
     s, w = facts.signals, facts.wiring
     if s is None or w is None or not s.unmoved or s.steps < DEAD_FORWARDS:
         return None
-    if w.optimizers and all(o.lr == 0 for o in w.optimizers):
-        return finding(
-            "param-not-updated",
-            "The learning rate is 0: no weight ever changes.",
-            location=w.optimizers[0].location,
-            advice="Set a learning rate: 1e-3 is a good start for Adam and AdamW, 0.1 for SGD.",
-            evidence={"lr": 0.0},
-        )
-    if s.weight_type != "float32":
-        return None
+    if s.weight_type != "float32" or not s.update_ratio > SEEN_TO_MOVE:
+        return None  # small steps are lost in rounding where weights are 1
     return finding(
         "param-not-updated",
         f"{named(s.unmoved)} did not change in {s.steps} steps, although gradients are there.",

@@ -18,7 +18,9 @@ HIGH_DROPOUT = 0.8
 def no_step(facts: Facts) -> Finding | None:
     """Gradients are computed and never used."""
     w = facts.wiring
-    if w is None or w.updates or w.backwards < (NO_STEPS if w.ended else MANY_BACKWARDS) or not w.optimizers:
+    if w is None or w.updates or not (w.optimizers or w.made):
+        return None
+    if w.backwards < (NO_STEPS if w.ended else MANY_BACKWARDS):
         return None
     return finding(
         "no-step",
@@ -133,7 +135,7 @@ def no_grad_param(facts: Facts) -> Finding | None:
 def no_zero_grad(facts: Facts) -> Finding | None:
     """Each gradient is the sum of all before it."""
     w = facts.wiring
-    if w is None or w.judged_steps < LEFTOVER_STEPS or w.leftover <= LEFTOVER:
+    if w is None or w.judged_steps < LEFTOVER_STEPS or not w.leftover > LEFTOVER:
         return None
     return finding(
         "no-zero-grad",

@@ -1,5 +1,6 @@
 """Clipping: the gradients are read before it, and how much it left of them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,9 +86,19 @@ class Clipping:
                 return original(parameters, *args, **kwargs)
             clipped = _listed(parameters)
             self._observer.about_to_clip(clipped)
-            return original(clipped, *args, **kwargs)
+            if not self._observer.witness.looks:
+                return original(clipped, *args, **kwargs)
+            before = _size(clipped)
+            result = original(clipped, *args, **kwargs)
+            self._observer.guarded("findings", self._observer.witness.clipped, before, _size(clipped))
+            return result
 
         return clip_grad_value_
+
+
+def _size(parameters: Sequence[torch.Tensor]) -> float:
+    squares = [float(p.grad.detach().float().square().sum()) for p in parameters if p.grad is not None]
+    return math.sqrt(sum(squares))
 
 
 def _listed(parameters: Any) -> Sequence[torch.Tensor]:

@@ -19,6 +19,7 @@ from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.scaling import Scaling
 from sgdb_engine.observe.told import Told
 from sgdb_engine.observe.updates import Updates, watch
+from sgdb_engine.ranks.place import own_place
 from sgdb_engine.recording.writer import Recorder
 from sgdb_engine.witness.witness import ON_HOST_STEPS, Witness
 
@@ -52,9 +53,8 @@ def observe(
     models = Models(patches, Owners())
     observer = Observer(recorder, budget, safe_point, told, models.names_of, ranks)
     observer.may_move = any_thread
-    observer.witness = Witness(
-        models.names_of, models.optimizers, told.found, steps=seen_whole, probing=probing
-    )
+    found = told.found if own_place().rank == 0 else lambda finding: None  # the ranks would all say the same
+    observer.witness = Witness(models.names_of, models.optimizers, found, steps=seen_whole, probing=probing)
     observer.rows.following = observer.witness.following
     observer.rows.looks_for_nonfinite = not probing
     installed = _Installed(observer, models, ranks)

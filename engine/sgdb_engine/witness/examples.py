@@ -118,6 +118,7 @@ def data_of(
         rows=len(x),
         val_rows=val.rows,
         batches=len(train.inputs),
+        features=x.shape[1] * train.stride,
         integer=train.integer,
         nonfinite=train.nonfinite,
         nonfinite_features=tuple(sorted(train.nonfinite_features)[:MOST_NAMED]),

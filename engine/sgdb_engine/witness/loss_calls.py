@@ -141,13 +141,13 @@ def _reduced(call: Call, each: float, count: int) -> float:
 def baseline_of(call: Call) -> float:
     """The loss of a model that has learnt nothing; NaN where none is known.
 
-    Classes: ln C, since PyTorch's mean is by weight. Yes or no: ln 2 by sign weights. Numbers: that of an output of 0,
-    E[y²] for the squared error.
+    Classes: ln C, since PyTorch's mean is by weight; the loss of probable or smoothed ones is not. Yes or no: ln 2 by
+    sign weights. Numbers: that of an output of 0, E[y²] for the squared error.
     """
-    summed = call.arguments.get("reduction", "mean") == "sum"
     if call.name in OF_CLASSES:
         outputs = call.input.shape[call.class_dim] if call.input.ndim else 0
-        if not outputs or (call.weighted and summed):
+        by_weight = call.is_about_classes and not call.smoothing and call.arguments["reduction"] == "mean"
+        if not outputs or (call.weighted and not by_weight):
             return math.nan
         return _reduced(
             call, math.log(outputs), call.kept.numel() // (1 if call.is_about_classes else outputs)
@@ -205,7 +205,8 @@ def floor_of(call: Call) -> float:
         each = -right * math.log(right) - (classes - 1) * other * math.log(other)
         return _reduced(call, each, call.kept.numel())
     if call.name == "cross_entropy" and call.target.is_floating_point():
-        p = call.target.double().clamp(min=TINY)
+        p = call.target.double()
+        p = ((1 - call.smoothing) * p + call.smoothing / p.shape[call.class_dim]).clamp(min=TINY)
         rows = max(1, call.target.numel() // call.target.shape[call.class_dim])
         return _reduced(call, float(-(p * p.log()).sum()) / rows, rows)
     if call.name in OF_BITS:

@@ -121,6 +121,8 @@ class Seen:
     """Parameters in the graphs of the first losses."""
     made_at: "weakref.WeakKeyDictionary[Any, str | None]" = field(default_factory=weakref.WeakKeyDictionary)
     """Optimizer → where."""
+    made: int = 0
+    """Optimizers, those included that are gone."""
     stepped: "weakref.WeakKeyDictionary[Any, int]" = field(default_factory=weakref.WeakKeyDictionary)
     """Optimizer → how often."""
 
@@ -179,6 +181,7 @@ def wiring_of(
         steps_without_backward=seen.without_backward,
         cut_off=seen.cut_off,
         ended=ended,
+        made=seen.made,
         model_parameters=len(list(model.parameters())) if model is not None else 0,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad) if model is not None else 0,
     )

@@ -19,6 +19,7 @@ from sgdb_engine.findings.following import Following
 from sgdb_engine.findings.live import Live
 from sgdb_engine.findings.wiring import MANY_BACKWARDS
 from sgdb_engine.observe.measurements import tensors_in
+from sgdb_engine.observe.statistics import local_part
 from sgdb_engine.witness.evaluations import Evaluations
 from sgdb_engine.witness.examples import Examples, data_of
 from sgdb_engine.witness.first_step import FirstStep, cloned
@@ -150,6 +151,7 @@ class Witness:
     def made(self, optimizer: Any) -> None:
         """An optimizer was made."""
         self._seen.made_at[optimizer] = place_of_call(2)
+        self._seen.made += 1
 
     def fetched(self, iterator: Any, batch: Any) -> None:
         """A batch came from this iterator of a loader."""
@@ -256,6 +258,11 @@ class Witness:
             self._take_examples()
         self._first_backward = False
 
+    def clipped(self, before: float, after: float) -> None:
+        """Gradients were clipped by value: their norm before, and after."""
+        if before > 0:
+            self.following.clipped(after / before)
+
     def before_update(self, optimizer: Any) -> None:
         """An optimizer is about to step."""
         seen = self._seen
@@ -315,7 +322,9 @@ class Witness:
             if optimizer in self._seen.cleared:
                 continue
             held = (p.grad for group in optimizer.param_groups for p in group["params"])
-            if not any(bool(g.any()) for g in held if g is not None and g.layout == torch.strided):
+            if not any(
+                bool(local_part(g).any()) for g in held if g is not None and g.layout == torch.strided
+            ):
                 self._seen.cleared.add(optimizer)
 
     def _take_examples(self) -> None:

@@ -106,14 +106,14 @@ FAULTS = (
     Fault(
         rule=data.target_leak,
         says="the class stands in a feature",
-        facts=facts(data={"leak": 0.96, "leak_feature": 13}),
+        facts=facts(data={"leak": 0.96, "leak_feature": 13, "features": 14}),
         where=("feature 13",),
         evidence={"share": 0.96, "threshold": 0.95},
     ),
     Fault(
         rule=data.target_leak,
         says="the number stands in the very first feature",
-        facts=facts(data={"classes": False, "leak": 1.0, "leak_feature": 0}),
+        facts=facts(data={"classes": False, "leak": 1.0, "leak_feature": 0, "features": 4}),
         where=("feature 0",),
         evidence={"threshold": 0.999},
     ),
@@ -246,6 +246,11 @@ LOOK_ALIKES = (
         rule=data.target_leak,
         says="a feature that tells much, not all",
         facts=facts(data={"leak": 0.95}),
+    ),
+    Healthy(
+        rule=data.target_leak,
+        says="of three features one may be the task itself",
+        facts=facts(data={"leak": 1.0, "features": 3}),
     ),
     Healthy(
         rule=data.target_leak,

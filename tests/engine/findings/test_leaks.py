@@ -1,7 +1,5 @@
 """What the outputs depend on, and what they should not."""
 
-import pytest
-
 from sgdb_engine.findings import leaks
 
 from .written_down import MODEL_AT, NAN, Fault, Healthy, Unseen, each, facts, found_in
@@ -35,6 +33,14 @@ FAULTS = (
         where=("Swish",),
         evidence={"error": 0.43, "threshold": 0.02},
     ),
+    Fault(
+        rule=leaks.gradcheck,
+        says="a backward that is slightly off",
+        facts=facts(gradient_check={"error": 0.0021, "functions": ("Swish",)}),
+        severity="warning",
+        where=("Swish",),
+        evidence={"error": 0.0021},
+    ),
 )
 LOOK_ALIKES = (
     Healthy(
@@ -60,7 +66,7 @@ LOOK_ALIKES = (
     Healthy(
         rule=leaks.gradcheck,
         says="a backward that agrees",
-        facts=facts(gradient_check={"error": 0.02, "functions": ("Swish",)}),
+        facts=facts(gradient_check={"error": 0.002, "functions": ("Swish",)}),
     ),
     Healthy(
         rule=leaks.gradcheck,
@@ -80,13 +86,11 @@ UNSEEN = (
         rule=leaks.gradcheck,
         says="not a number",
         facts=facts(gradient_check={"error": NAN, "functions": ("Swish",)}),
-        wrong="leaks.py gradcheck: `g.error <= WRONG_GRADIENT` is False for NaN",
     ),
     Unseen(
         rule=leaks.input_ignored,
         says="not a number",
         facts=facts(dependencies={"other_input": NAN, "other_input_later": NAN}),
-        wrong="leaks.py input_ignored: `NaN >= IGNORED` is False",
     ),
     Unseen(
         rule=leaks.input_ignored,
@@ -124,13 +128,3 @@ def test_its_healthy_look_alike_is_not(example: Healthy) -> None:
 @each(UNSEEN)
 def test_what_was_not_measured_is_nothing_to_judge(example: Unseen) -> None:
     assert example.rule(example.facts) is None
-
-
-@pytest.mark.xfail(
-    strict=True, reason="leaks.py gradcheck: the catalogue's warning from 0.002 on is never told"
-)
-def test_a_gradient_that_is_slightly_off_is_a_warning() -> None:
-    """The catalogue says so: from 0.002 on."""
-    found = leaks.gradcheck(facts(gradient_check={"error": 0.003, "functions": ("Swish",)}))
-    assert found is not None
-    assert found.severity == "warning"

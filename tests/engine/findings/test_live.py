@@ -148,7 +148,7 @@ def test_a_finding_keeps_where_it_was_first_told(heard: Heard, monkeypatch: pyte
 def test_a_cause_that_shows_later_is_told_of_what_was_told_before(heard: Heard) -> None:
     """The screen folds it under its cause then; it stays confirmed."""
     heard.live.look(facts(wiring={"val_calls_in_train_mode": 1}))
-    heard.live.look(facts(wiring={"val_calls_in_train_mode": 1, "updates": 0, "backwards": 20}))
+    heard.live.look(facts(wiring={"val_calls_in_train_mode": 1, "updates": 0, "backwards": 200}))
     assert [(f.code, f.cause) for f in heard.findings] == [
         ("train-in-val", ""),
         ("no-step", ""),

@@ -46,8 +46,8 @@ def slow(lr: float = 1e-6, update_ratio: float = 1e-6, **parts: Changes) -> Fact
 
 
 def stuck(**parts: Changes) -> Facts:
-    """Nor does a safe step learn one batch."""
-    return facts(**{"rescue": FAILED} | parts)
+    """Neither the user's step nor a safe one learns one batch."""
+    return facts(**{"user": FAILED, "rescue": FAILED} | parts)
 
 
 def rebuilt(loss: float) -> Facts:
@@ -59,6 +59,7 @@ def rebuilt(loss: float) -> Facts:
             "input_shape": (32, 64),
             "target_shape": (32, 64),
         },
+        user={"losses": (1.0, *[loss] * 119), "accuracy": NAN},
         rescue={"losses": (1.0, *[loss] * 119), "accuracy": NAN},
     )
 
@@ -70,6 +71,13 @@ def unrelated(data: Changes = (), **parts: Changes) -> Facts:
 
 
 FAULTS = (
+    Fault(
+        rule=optimisation.sign_flipped,
+        says="the first step goes up, and a step down learns the batch",
+        facts=facts(signals={"ascent": 0.06}),
+        location=MADE_AT,
+        evidence={"cosine": 0.06, "threshold": 0.05},
+    ),
     Fault(
         rule=optimisation.lr_high,
         says="above where the sweep diverged",
@@ -169,6 +177,26 @@ FAULTS = (
     ),
 )
 LOOK_ALIKES = (
+    Healthy(
+        rule=optimisation.sign_flipped,
+        says="across the gradient, as an update of momentum may go",
+        facts=facts(signals={"ascent": 0.05}),
+    ),
+    Healthy(
+        rule=optimisation.sign_flipped,
+        says="several optimizers, of which one pushes the loss up on purpose",
+        facts=facts(signals={"ascent": 1.0}, wiring={"optimizers": optimizers({}, {})}),
+    ),
+    Healthy(
+        rule=optimisation.sign_flipped,
+        says="an objective to be maximised: going down learns nothing",
+        facts=facts(signals={"ascent": 1.0}, rescue=FAILED),
+    ),
+    Healthy(
+        rule=optimisation.sign_flipped,
+        says="an objective below 0, which going down makes larger",
+        facts=facts(signals={"ascent": 1.0}, rescue={"losses": tuple(-x for x in LEARNT[::-1])}),
+    ),
     Healthy(rule=optimisation.lr_high, says="the best rate of the sweep", facts=rate(0.5)),
     Healthy(rule=optimisation.lr_high, says="three times the best rate", facts=rate(1.5)),
     Healthy(
@@ -229,6 +257,11 @@ LOOK_ALIKES = (
     Healthy(rule=optimisation.cannot_overfit, says="a batch that is learnt", facts=facts()),
     Healthy(
         rule=optimisation.cannot_overfit,
+        says="the user's own step learns it",
+        facts=stuck(user={"losses": LEARNT}),
+    ),
+    Healthy(
+        rule=optimisation.cannot_overfit,
         says="a loss with a floor, such as that of smoothed labels: all is right",
         facts=stuck(rescue=FAILED | {"accuracy": 1.0}),
     ),
@@ -245,7 +278,7 @@ LOOK_ALIKES = (
     Healthy(
         rule=optimisation.cannot_overfit,
         says="too few steps for a verdict",
-        facts=stuck(rescue=FAILED | {"losses": STUCK[:20]}),
+        facts=stuck(rescue=FAILED | {"losses": STUCK[:80]}),
     ),
     Healthy(
         rule=optimisation.cannot_overfit,
@@ -303,10 +336,16 @@ UNSEEN = (
         Unseen(rule=rule, says="the wiring was not looked at", facts=case)
         for rule, case in (
             (optimisation.lr_high, without("wiring", rate(2.1))),
+            (optimisation.sign_flipped, facts(wiring=None, signals={"ascent": 1.0})),
             (optimisation.lr_low, without("wiring", slow())),
             (optimisation.weight_decay_high, facts(wiring=None, signals={"decay_share": 0.9})),
-            (optimisation.cannot_overfit, facts(wiring=None, rescue=FAILED)),
+            (optimisation.cannot_overfit, without("wiring", stuck())),
         )
+    ),
+    Unseen(rule=optimisation.sign_flipped, says="no signals", facts=facts(signals=None)),
+    Unseen(rule=optimisation.sign_flipped, says="not measured", facts=facts(signals={"ascent": NAN})),
+    Unseen(
+        rule=optimisation.sign_flipped, says="no safe step", facts=facts(signals={"ascent": 1.0}, rescue=None)
     ),
     Unseen(
         rule=optimisation.lr_high,
@@ -430,6 +469,7 @@ def test_a_batch_either_passes_or_fails_or_there_is_no_verdict() -> None:
 def test_targets_of_several_numbers_a_row_need_as_many_parameters() -> None:
     many = facts(
         call={"function": "mse_loss", "target_shape": (32, 4), "classes": False},
+        user=FAILED,
         rescue=FAILED,
         wiring={"parameters": 127},
     )

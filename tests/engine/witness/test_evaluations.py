@@ -123,9 +123,6 @@ def test_one_evaluation_begins_where_the_one_before_ends() -> None:
     assert [(e.step, e.loss, e.train_loss) for e in evaluations.over] == [(100, 2.0, 1.0), (200, 1.0, 0.5)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="evaluations.py _compare: adds confusions of different sizes, RuntimeError"
-)
 @pytest.mark.parametrize("classes", [(0, 1, 2, 3), (5, 1)])
 def test_outputs_of_another_number_of_classes_do_not_break_it(classes: tuple[int, ...]) -> None:
     """Two heads, or a head that grew within an evaluation."""

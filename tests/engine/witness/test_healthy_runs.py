@@ -351,29 +351,9 @@ HEALTHY = (
     a_loss_of_the_users_own,
     an_objective_to_be_maximised,
 )
-FALSE_ALARMS = {
-    accumulation_over_many_batches: "no-step: 20 backwards are told while the first 32 are being accumulated",
-    all_rows_in_each_step_shuffled: "same-batch: without a loader the size of the set is not known",
-    half_precision_whose_first_steps_overflow: "loss-term-dominates: witness.totals are scaled, and the losses of "
-    "skipped steps are added to the next one, so that the ratio changes",
-    a_scaled_sum_that_is_divided_by_the_rows: "sum-reduction: witness.totals are scaled by the GradScaler",
-    a_generator_and_its_critic: "no-zero-grad: the gradients of the other optimizer's parameters count, too",
-    labels_that_the_model_gives_itself: "train-in-val: two calls without gradients before each step",
-    two_heads: "evaluations.py _compare raises on outputs of another number of classes",
-}
 
 
-@pytest.mark.parametrize(
-    "training",
-    [
-        pytest.param(
-            each,
-            id=each.__name__,
-            marks=[pytest.mark.xfail(strict=True, reason=FALSE_ALARMS[each])] if each in FALSE_ALARMS else [],
-        )
-        for each in HEALTHY
-    ],
-)
+@pytest.mark.parametrize("training", HEALTHY, ids=lambda each: each.__name__)
 def test_a_healthy_training_is_told_nothing(training: Callable[[], None]) -> None:
     assert [(f.code, f.message) for f in findings_of(training)] == []
 

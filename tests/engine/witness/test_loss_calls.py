@@ -121,6 +121,7 @@ SMOOTHED: dict[str, Callable[[str], Case]] = {
         "binary_cross_entropy_with_logits", (24, 3), SOFT_BITS, reduction=r
     ),
 }
+SMOOTHED_CLASSES = {name: SMOOTHED[name] for name in SMOOTHED if "smoothed" in name}
 WEIGHTS = torch.tensor([1.0, 10.0, 1.0, 1.0, 5.0])
 WEIGHTED: dict[str, Callable[[str], Case]] = {
     "cross_entropy, weighted": lambda r: Case("cross_entropy", (24, C), CLASSES, reduction=r, weight=WEIGHTS),
@@ -130,6 +131,8 @@ WEIGHTED: dict[str, Callable[[str], Case]] = {
     "binary_cross_entropy_with_logits, weighted": lambda r: Case(
         "binary_cross_entropy_with_logits", (24, 3), BITS, reduction=r, weight=WEIGHTS[:3]
     ),
+}
+SIGNS: dict[str, Callable[[str], Case]] = {
     "binary_cross_entropy_with_logits, one sign": lambda r: Case(
         "binary_cross_entropy_with_logits", (24, 3), BITS, reduction=r, pos_weight=torch.tensor(4.0)
     ),
@@ -139,14 +142,10 @@ WEIGHTED: dict[str, Callable[[str], Case]] = {
 }
 
 
-def combined(cases: dict[str, Callable[[str], Case]], wrong: dict[str, str]) -> list[Any]:
-    """Each with each reduction; `wrong`: why it is not right yet, by `name/reduction`."""
+def combined(cases: dict[str, Callable[[str], Case]]) -> list[Any]:
+    """Each with each reduction."""
     return [
-        pytest.param(
-            made(reduction),
-            id=(one := f"{name}/{reduction}"),
-            marks=[pytest.mark.xfail(strict=True, reason=wrong[one])] if one in wrong else [],
-        )
+        pytest.param(made(reduction), id=f"{name}/{reduction}")
         for name, made in cases.items()
         for reduction in REDUCTIONS
         # of single losses some of which are left out the user takes the mean, over whichever
@@ -154,49 +153,44 @@ def combined(cases: dict[str, Callable[[str], Case]], wrong: dict[str, str]) -> 
     ]
 
 
-def each_reduction(reason: str, *names: str) -> dict[str, str]:
-    return {f"{name}/{reduction}": reason for name in names for reduction in REDUCTIONS}
-
-
-WEIGHTED_BITS = ("binary_cross_entropy, weighted", "binary_cross_entropy_with_logits, weighted")
-SIGNS = ("binary_cross_entropy_with_logits, one sign", "binary_cross_entropy_with_logits, signs")
-WRONG_BASELINE = {
-    "cross_entropy, probable/sum": "loss_calls.py baseline_of: multiplies by C · rows (kept.numel()), not by rows",
-    "cross_entropy, weighted/sum": "loss_calls.py baseline_of: `weight` is left out of a sum",
-    "cross_entropy, weighted/none": "loss_calls.py baseline_of: `weight` is left out of single losses",
-    **each_reduction("loss_calls.py baseline_of: `weight` is left out", *WEIGHTED_BITS),
-    **each_reduction(
-        "loss_calls.py baseline_of: mean share times mean weight, not the mean of their product", SIGNS[1]
-    ),
-}
-WRONG_BLIND = {
-    **each_reduction("loss_calls.py blind_of: smoothing is left out", *list(SMOOTHED)[:3]),
-    **each_reduction(
-        "loss_calls.py blind_of: `weight` is left out", "cross_entropy, weighted", *WEIGHTED_BITS
-    ),
-    **each_reduction("loss_calls.py blind_of: `pos_weight` is left out", *SIGNS),
-}
-
-
-@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | WEIGHTED, {}))
+@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | WEIGHTED | SIGNS))
 def test_the_value_is_pytorchs_or_its_mean(case: Case) -> None:
     free = torch.randn(case.shape)
     assert case.call(free).value == pytest.approx(float(case.value(free)), rel=1e-6)
 
 
-@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | WEIGHTED, WRONG_BASELINE))
+@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | SIGNS))
 def test_the_baseline_is_the_loss_of_a_model_that_gives_nothing_but_zeros(case: Case) -> None:
     """Equal scores for all classes, a half for yes and no, 0 for numbers."""
     assert case.call().baseline == pytest.approx(float(case.value(torch.zeros(case.shape))), rel=1e-5)
 
 
-GUESSED = {
-    name: made for name, made in (CASES | SMOOTHED | WEIGHTED).items() if name != "cross_entropy, probable"
-}
+def test_the_baseline_of_weighted_classes_is_that_of_plain_ones_where_the_mean_is_by_weight() -> None:
+    case = WEIGHTED["cross_entropy, weighted"]("mean")
+    assert case.call().baseline == pytest.approx(float(case.value(torch.zeros(case.shape))), rel=1e-5)
 
 
-def test_of_probable_classes_no_guess_is_known() -> None:
-    assert math.isnan(SMOOTHED["cross_entropy, probable"]("mean").call().blind)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(WEIGHTED["cross_entropy, weighted"](reduction) for reduction in ("sum", "none")),
+        Case("cross_entropy", (24, C), CLASSES, weight=WEIGHTS, label_smoothing=0.1),
+        Case("cross_entropy", (24, C), SOFT_CLASSES, weight=WEIGHTS),
+        *combined({name: WEIGHTED[name] for name in WEIGHTED if name.startswith("binary")}),
+    ],
+)
+def test_of_other_weights_no_baseline_is_known(case: Case) -> None:
+    assert math.isnan(case.call().baseline)
+
+
+@pytest.mark.parametrize(
+    "case", [SMOOTHED["cross_entropy, probable"]("mean"), *combined(WEIGHTED | SIGNS | SMOOTHED_CLASSES)]
+)
+def test_of_weights_of_smoothing_and_of_probable_classes_no_guess_is_known(case: Case) -> None:
+    assert math.isnan(case.call().blind)
+
+
+PROBABLE_BITS = {name: SMOOTHED[name] for name in SMOOTHED if name.startswith("binary")}
 
 
 def shared(case: Case) -> tuple[int, ...]:
@@ -206,7 +200,7 @@ def shared(case: Case) -> tuple[int, ...]:
     return (1, *case.shape[1:])
 
 
-@pytest.mark.parametrize("case", combined(GUESSED, WRONG_BLIND))
+@pytest.mark.parametrize("case", combined(CASES | PROBABLE_BITS))
 def test_blind_is_the_lowest_loss_of_a_guess_that_is_the_same_for_each_row(case: Case) -> None:
     blind = case.call().blind
     lowest = case.lowest(shared(case))
@@ -217,7 +211,7 @@ def test_blind_is_the_lowest_loss_of_a_guess_that_is_the_same_for_each_row(case:
         assert blind == pytest.approx(lowest, rel=1e-3)
 
 
-@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | WEIGHTED, {}))
+@pytest.mark.parametrize("case", combined(CASES | SMOOTHED | WEIGHTED | SIGNS))
 def test_the_floor_is_the_lowest_loss_that_there_is(case: Case) -> None:
     if case.name in OF_NUMBERS:
         assert case.call().floor == case.value(case.target) == 0
@@ -226,26 +220,22 @@ def test_the_floor_is_the_lowest_loss_that_there_is(case: Case) -> None:
     assert case.call().floor == pytest.approx(case.lowest(), rel=1e-4, abs=1e-4 * scale)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="loss_calls.py floor_of: weights, and the smoothing of probabilities, left out"
-)
+def test_smoothing_lifts_the_floor_of_probable_classes() -> None:
+    case = Case("cross_entropy", (24, C), SOFT_CLASSES, label_smoothing=0.2)
+    assert case.call().floor == pytest.approx(case.lowest(), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "case",
     [
-        Case("cross_entropy", (24, C), SOFT_CLASSES, label_smoothing=0.2),
         Case("cross_entropy", (24, C), CLASSES, label_smoothing=0.2, weight=WEIGHTS),
         Case("binary_cross_entropy_with_logits", (24, 3), SOFT_BITS, pos_weight=WEIGHTS[:3]),
         Case("binary_cross_entropy_with_logits", (24, 3), SOFT_BITS, weight=WEIGHTS[:3]),
     ],
-    ids=[
-        "smoothed probabilities",
-        "smoothed and weighted",
-        "probable and weighted by sign",
-        "probable and weighted",
-    ],
+    ids=["smoothed and weighted", "probable and weighted by sign", "probable and weighted"],
 )
-def test_the_floor_of_rarer_combinations(case: Case) -> None:
-    assert case.call().floor == pytest.approx(case.lowest(), rel=1e-3)
+def test_of_weights_of_uncertain_targets_no_floor_is_known(case: Case) -> None:
+    assert math.isnan(case.call().floor)
 
 
 # -- accuracy ---------------------------------------------------------------------------------------------

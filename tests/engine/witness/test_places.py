@@ -85,9 +85,6 @@ def test_what_is_only_called_like_sgdb_is_the_users_own(module: str) -> None:
     assert called_from("/elsewhere/train.py", module) == "/elsewhere/train.py:3"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="places.py _place: any path with `importlib` in it is passed over, so is a user's own"
-)
 def test_a_path_with_the_name_of_a_module_of_pythons_is_the_users_own() -> None:
     assert called_from("/home/me/importlib-demo/train.py", "__main__") == "/home/me/importlib-demo/train.py:3"
 

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdb_engine.events import CheckStage, CheckStatus, Finding, FindingChanged, RunDescribed, StateChanged
+from sgdb_engine.events import (
+    CheckStage,
+    CheckStatus,
+    Finding,
+    FindingChanged,
+    RangesMeasured,
+    RunDescribed,
+    StateChanged,
+    ValueRange,
+)
 from sgdb_engine.recording.writer import Recorder
 from tests.tui.app.recorded import CREATED, make_folder, write_state
 
@@ -50,6 +59,19 @@ NO_ZERO_GRAD = Finding(
     location="train.py:25",
 )
 
+RANGES = (
+    ValueRange("input", "input", 0.0, 1.0, 0.304, 0.378),
+    ValueRange("target", "target", 0.0, 9.0, 4.45, 2.86),
+    ValueRange("output", "output", -0.31, 0.29, 0.004, 0.09),
+    ValueRange("activation", "fc1", -1.4, 1.3, 0.01, 0.31),
+    ValueRange("activation", "relu1", 0.0, 1.3, 0.13, 0.19),
+    ValueRange("activation", "fc2", -0.31, 0.29, 0.004, 0.09),
+    ValueRange("parameter", "fc1.weight", -0.125, 0.125, 0.0001, 0.072),
+    ValueRange("parameter", "fc1.bias", -0.124, 0.121, 0.003, 0.07),
+    ValueRange("parameter", "fc2.weight", -0.088, 0.088, 0.0002, 0.051),
+    ValueRange("parameter", "fc2.bias", -0.05, 0.08, 0.01, 0.05, nonfinite=2),
+)
+
 
 class Recording:
     """Records a check stage by stage."""
@@ -72,6 +94,8 @@ class Recording:
         """Sound stages, as they are done."""
         for name in list(SOUND)[: list(SOUND).index(last)]:
             self.stage(name, "running")
+            if name == "data":
+                self.recorder.event(RangesMeasured(rows=RANGES))
             self.stage(name)
 
     def losses(self, column: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:

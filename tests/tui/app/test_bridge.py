@@ -1,5 +1,6 @@
 """The bridge: what it knows of a run folder, whatever is in there."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from sgdb_engine.control import Pause
 from sgdb_engine.errors import RunFolderError
-from sgdb_engine.events import Finding, FindingChanged, RunDescribed, Validated
+from sgdb_engine.events import Finding, FindingChanged, RangesMeasured, RunDescribed, Validated, ValueRange
 from sgdb_engine.recording.writer import Recorder
 from sgdb_tui.bridge import RunView
 from sgdb_tui.tensors import short_names
@@ -54,6 +55,19 @@ def test_a_finding_told_again_replaces_itself(small_run: Callable[..., Path]) ->
     recorder.close()
     found = [finding for finding in opened(folder).findings.values() if finding.code == "x"]
     assert [finding.state for finding in found] == ["cleared"]
+
+
+def test_it_knows_the_newest_ranges_of_a_check(empty_run: Path) -> None:
+    view = opened(empty_run)
+    assert view.ranges == ()
+    recorder = Recorder(empty_run)
+    for high in (1.0, float("nan")):
+        recorder.event(RangesMeasured(rows=(ValueRange("input", "input", 0.0, high, 0.5, 0.1, 3),)))
+    recorder.close()
+    assert view.poll().events
+    (row,) = view.ranges
+    assert (row.place, row.name, row.low, row.nonfinite) == ("input", "input", 0.0, 3)
+    assert math.isnan(row.high)
 
 
 def test_printed_lines_come_once_and_a_progress_bar_stands_apart(empty_run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The check, live: its stages, one batch learnt by heart, the sweep of learning rates, what is wrong, how to go on."""
+"""The check, live: stages, one batch learnt by heart, sweep of learning rates, ranges, what is wrong, how to go on."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -21,19 +21,25 @@ from sgdb_tui.keys import CHECK_GROUPS, Groups, keys_of
 from sgdb_tui.preflight import STAGES, in_words, verdict
 from sgdb_tui.screens.panel_keys import panel_keys
 from sgdb_tui.screens.run_screen import RunScreen
+from sgdb_tui.tensors import show_ranges
 from sgdb_tui.widgets.chart import Chart
 from sgdb_tui.widgets.finding_list import FindingList
 from sgdb_tui.widgets.footer import Key
 from sgdb_tui.widgets.log_view import LogView
 from sgdb_tui.widgets.stages import Stages
+from sgdb_tui.widgets.start_ranges import StartRanges
 from sgdb_tui.widgets.verdict import Verdict
+
+_KEYS_OF_RUNS = ("x", "h")
+"""The axis is what it is, and there are no histograms."""
 
 
 class CheckScreen(RunScreen, inherit_bindings=False):
     """Nothing in it is controlled but the way on: Enter starts the run that was checked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in keys_of(CHECK_GROUPS)]
-    NUMBERED: ClassVar[tuple[str, ...]] = ("stages", "overfit", "lr-range", "findings", "log")
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (56, "-narrow"), (100, "-wide")]  # noqa: RUF012 - declared so by Textual
+    NUMBERED: ClassVar[tuple[str, ...]] = ("stages", "overfit", "lr-range", "ranges", "findings", "log")
     KEY_GROUPS: ClassVar[Groups] = CHECK_GROUPS
     LEAVING: ClassVar[str] = "q leaves the check; it ends with its dashboard."
 
@@ -49,8 +55,9 @@ class CheckScreen(RunScreen, inherit_bindings=False):
         yield Stages("1 Stages", id="stages")
         yield Chart("2 One batch", id="overfit")
         yield Chart("3 Learning rate", id="lr-range")
-        yield FindingList("4 Findings", id="findings")
-        yield LogView("5 Log", id="log")
+        yield StartRanges("4 Ranges", id="ranges")
+        yield FindingList("5 Findings", id="findings")
+        yield LogView("6 Log", id="log")
 
     @property
     def nothing_yet(self) -> bool:
@@ -68,6 +75,7 @@ class CheckScreen(RunScreen, inherit_bindings=False):
 
     def show_scalars(self) -> None:
         """Both curves, with what they are to be held against."""
+        self._make_room()
         view = self.view
         overfit = self.query_one("#overfit", Chart)
         overfit.levels = overfit_levels(view.stages)
@@ -81,20 +89,35 @@ class CheckScreen(RunScreen, inherit_bindings=False):
         sweep.show(rate_curves(view.history, sweep.x_unit, window))
 
     def show_events(self) -> None:
-        """Stages and findings; where there will be no curve, there is room for other things."""
+        """Stages, ranges and findings."""
         view = self.view
         self.query_one(Stages).show(list(view.stages.values()))
+        ranges = self.query_one(StartRanges)
+        ranges.empty_text = "not measured" if view.ended else self._why_empty("data")
+        show_ranges(ranges, view.ranges)
         self.query_one(FindingList).show(list(view.findings.values()))
-        curves = any(name.startswith(("overfit/", "lr_range/")) for name in view.history.names())
-        self.set_class(view.ended and not curves, "-curveless")
+
+    def _make_room(self) -> None:
+        """Where there is no curve yet, or will be none, there is room for other things."""
+        view = self.view
+        curves = {name.partition("/")[0] for name in view.history.names()} & {"overfit", "lr_range"}
+        curveless = view.ended and not curves
+        self.set_class(curveless, "-curveless")
+        self.set_class(bool(view.ranges) and not curveless and "lr_range" not in curves, "-sweepless")
 
     def keys_now(self) -> list[Key]:
         """Enter first, once there is a verdict."""
         keys = [("enter", "start the run"), ("q", "quit")] if self.view.ended else [("q", "leave")]
         if self.maximised_panel is not None:
             keys.append(("esc", "all panels"))
-        of_panel = [key for key in panel_keys(self.focused) if key[0] != "x"]
+        of_panel = [key for key in panel_keys(self.focused) if key[0] not in _KEYS_OF_RUNS]
         return [*keys, ("?", "help"), *of_panel, (f"1–{len(self.NUMBERED)}", "panels"), ("z", "maximise")]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Rows are sorted and filtered where they are seen."""
+        if action in ("filter", "worst_first"):
+            return any(bool(ranges.region) for ranges in self.query(StartRanges))
+        return super().check_action(action, parameters)
 
     def action_start_run(self) -> None:
         """Leave for the run; a check that failed is to be asked twice."""

@@ -31,6 +31,9 @@ from sgdb_tui.widgets.starting import Starting
 from sgdb_tui.widgets.status_fields import status_fields
 from sgdb_tui.widgets.status_line import StatusLine
 
+FILTER_KEYS: list[KeyWords] = [("enter", "keep the filter"), ("esc", "show all rows")]
+"""While the filter is typed."""
+
 
 class RunScreen(Screen[None]):
     """A screen on one run; a subclass says which panels there are and fills them."""
@@ -100,7 +103,7 @@ class RunScreen(Screen[None]):
             yield from self.panels()
         yield NewestFinding()
         with Horizontal(id="filter-line"):
-            yield Static(" only layers with ", markup=False)
+            yield Static(" only rows with ", markup=False)
             yield Input(placeholder="a part of the name", id="filter", compact=True)
         yield KeyLine()
 
@@ -148,12 +151,11 @@ class RunScreen(Screen[None]):
         self._show_keys()
 
     def _show_keys(self) -> None:
-        self.query_one(KeyLine).show(self.keys_now())
+        filtering = self.query_one("#filter").has_focus
+        self.query_one(KeyLine).show(FILTER_KEYS if filtering else self.keys_now())
 
     def keys_now(self) -> list[KeyWords]:
         """The keys that matter now, the most important first."""
-        if self.query_one("#filter").has_focus:
-            return [("enter", "keep the filter"), ("esc", "show all layers")]
         paused = self.view.state == "paused"
         control = [("space", "resume" if paused else "pause"), ("s", "step"), ("q", "detach"), ("Q", "stop")]
         keys = [("q", "quit")] if self.view.ended else control
@@ -351,7 +353,7 @@ class RunScreen(Screen[None]):
 
     def _close_filter(self) -> None:
         self.query_one("#filter-line").display = False
-        self.query_one("#gradients").focus(scroll_visible=False)
+        self._layer_panels()[0].focus(scroll_visible=False)
 
     def action_worst_first(self) -> None:
         """Worst first, or the model's order."""

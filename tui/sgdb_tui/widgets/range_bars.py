@@ -18,6 +18,12 @@ from sgdb_tui.widgets.row_panel import RowPanel
 
 VALUE_WIDTH = 7
 NARROWEST_WITH_VALUES = 24
+SIGNS = """\
+`─` reaches from the smallest to the largest value, `━` one standard deviation around the mean `●`. All rows
+share one axis, linear near zero and logarithmic far from it; `│` is zero. The numbers at the right are the
+smallest and the largest value. NON-FINITE counts NaN and infinite values.
+"""
+"""How a row is read, for the help."""
 
 __all__ = ["RangeBars", "RangeRow"]
 
@@ -25,11 +31,8 @@ __all__ = ["RangeBars", "RangeRow"]
 class RangeBars(RowPanel):
     """One row a tensor; used for parameters, inputs and outputs."""
 
-    HELP = """\
-`─` reaches from the smallest to the largest value, `━` one standard deviation around the mean `●`. All rows
-share one axis, linear near zero and logarithmic far from it; `│` is zero. The numbers at the right are the
-smallest and the largest value. NON-FINITE counts NaN and infinite values.
-
+    HELP = f"""\
+{SIGNS}
 `h` shows histograms instead, each from its own smallest to its own largest value; the height is the square
 root of the share, so that tails show. They are measured every few seconds.
 

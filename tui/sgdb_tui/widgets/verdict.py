@@ -118,7 +118,7 @@ def _without_findings(view: RunView, hint: str) -> Told:
 
 
 def _hint(sound: bool, insisted: bool, num_findings: int) -> str:
-    more = f"  +{num_findings - 1} more: 4" if num_findings > 1 else ""
+    more = f"  +{num_findings - 1} more: 5" if num_findings > 1 else ""
     if sound:
         return f"Press Enter to start the run.{more}"
     if insisted:
