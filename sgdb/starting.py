@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sgdb.places import kernels_kept_in, refuse_no_report, refuse_unwritable, temporary_folder
-from sgdb.progress import Progress, say
+from sgdb.progress import Progress, page_of, say
+from sgdb_engine.ending import End
 from sgdb_engine.errors import RunFolderError, SgdbError, TargetError
-from sgdb_engine.events import CheckStage
+from sgdb_engine.events import CheckStage, Finding, FindingChanged
 from sgdb_engine.kept_output import output_kept
 from sgdb_engine.launch import FailOn, Order, start_engine
 from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
@@ -302,9 +303,17 @@ def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:
     else:
         from sgdb_engine.recording.reader import RunReader
 
+        stages: dict[str, CheckStage] = {}
+        found: dict[tuple[str, tuple[str, ...]], Finding] = {}
         for event in RunReader(folder).poll().events:
-            if isinstance(event, CheckStage) and event.status != "running":
-                yield f"{event.status}: {event.name}: {event.reason}"
+            if isinstance(event, CheckStage):
+                stages[event.name] = event
+            elif isinstance(event, FindingChanged):
+                found[event.finding.code, event.finding.where] = event.finding
+        for stage in stages.values():
+            yield f"{stage.status}: {stage.name}: {stage.reason}"
+        end = End(status.state, status.exit_code or 0, status.message)
+        yield from page_of(end, list(stages.values()), list(found.values()))
 
 
 def _show(folder: Path, look: Look, launch: Callable[[], None] = lambda: None) -> "Outcome":

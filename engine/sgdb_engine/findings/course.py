@@ -64,12 +64,13 @@ def loss_spike(facts: Facts) -> Finding | None:
     c, w = facts.course, facts.wiring
     if c is None or not c.spike_step or (w is not None and 0 < w.batch < FEW_ROWS):
         return None
+    before = sum(each.step < c.spike_step for each in c.evaluations)  # one follows each epoch, as a rule
     return finding(
         "loss-spike",
         f"The loss jumped to {c.spike:.3g} at step {c.spike_step}, {c.spike / max(c.spike_median, 1e-12):.0f} times "
         "the median of the 50 steps before.",
         step=c.spike_step,
-        where=[f"epoch {c.spike_epoch + 1}"],
+        where=[f"epoch {before + 1}"] if c.evaluations else [],
         evidence={"loss": c.spike, "median": c.spike_median},
     )
 

@@ -242,7 +242,6 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """The largest jump of the loss: its value there."""
     spike_median: float = math.nan
     """Of the losses around it before."""
-    spike_epoch: int = 0
     evaluations: tuple[Evaluation, ...] = ()
     weight_ratio: float = 1.0
     """Median over the weights of their size, relative to that of their first measurement."""

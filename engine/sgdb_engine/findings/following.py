@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from sgdb_engine.findings.facts import Course, Evaluation
@@ -16,8 +17,22 @@ WINDOW = 50
 """Losses that a jump is compared with."""
 SPIKE_DEVIATIONS, SPIKE_RATIO, SPIKE_SHARE = 12.0, 3.0, 0.2
 """A spike lies above median + 12 MAD, 3 medians, and jumps by a fifth of the first loss."""
-SPIKE_OVER_HIGHEST = 1.5
-"""Times the highest of those before it: a batch that is always hard comes once in each epoch."""
+SPIKE_BEYOND = 4.0
+"""And beyond the highest of those before it by so many times what that one lies above their median: what is noisy, or
+hard once in each epoch, is no spike."""
+AFTERWARDS = 10
+"""Losses of which most must be back."""
+
+
+@dataclass
+class _Suspect:
+    """A loss that may turn out to be a spike."""
+
+    spike: tuple[int, float, float]
+    """Step, loss, median before it."""
+    back_below: float
+    after: list[bool] = field(default_factory=list)
+    """Of the losses since: whether they are back."""
 
 
 class Following:
@@ -32,7 +47,8 @@ class Following:
         self._since = 0.0
         """Sum of the losses since the last evaluation."""
         self._count = 0
-        self._spike: tuple[int, float, float, int] = (0, math.nan, math.nan, 0)
+        self._suspect: _Suspect | None = None
+        self._spike: tuple[int, float, float] = (0, math.nan, math.nan)
         self.period = 0
         """Steps after which a batch of few rows comes again; 0: none was seen."""
         self._short: set[int] = set()
@@ -40,9 +56,7 @@ class Following:
         """Root mean square of each weight when it was first measured."""
         self._ratio = 1.0
 
-    def step(
-        self, step: int, loss: float | None, lr: float | None, clip: float | None = None, epoch: int = 0
-    ) -> None:
+    def step(self, step: int, loss: float | None, lr: float | None, clip: float | None = None) -> None:
         """A step is over."""
         self.steps = step
         if lr is not None:
@@ -57,8 +71,9 @@ class Following:
         self._count += 1
         if len(self._early) < EARLY:
             self._early.append(loss)
-        if len(self._window) == WINDOW:
-            self._look_for_spike(step, loss, epoch)
+        self._judge_suspect(loss)
+        if len(self._window) == WINDOW and self._suspect is None:
+            self._look_for_spike(step, loss)
         self._window.append(loss)
 
     def clipped(self, coefficient: float) -> None:
@@ -73,17 +88,26 @@ class Following:
     def _is_of_few_rows(self, step: int) -> bool:
         return step in self._short or (self.period > 0 and step % self.period == 0)
 
-    def _look_for_spike(self, step: int, loss: float, epoch: int) -> None:
+    def _look_for_spike(self, step: int, loss: float) -> None:
         jump = SPIKE_SHARE * abs(self._early[0])
         if not loss > self._window[-1] + jump / 2:  # the usual case costs one comparison
             return
-        middle = median(self._window)
+        middle, highest = median(self._window), max(self._window)
         deviation = median(abs(value - middle) for value in self._window)
         usual = max(middle + SPIKE_DEVIATIONS * deviation, SPIKE_RATIO * middle, middle + jump)
-        if loss > max(usual, SPIKE_OVER_HIGHEST * max(self._window)):
-            known = self._spike[1]
-            if not loss <= known:
-                self._spike = (step, loss, middle, epoch)
+        if loss > max(usual, highest + SPIKE_BEYOND * (highest - middle)) and not loss <= self._spike[1]:
+            self._suspect = _Suspect((step, loss, middle), (loss + highest) / 2)
+
+    def _judge_suspect(self, loss: float) -> None:
+        """A spike passes; where the losses stay up, something else has begun."""
+        suspect = self._suspect
+        if suspect is None:
+            return
+        suspect.after.append(loss < suspect.back_below)
+        if len(suspect.after) == AFTERWARDS:
+            self._suspect = None
+            if sum(suspect.after) > AFTERWARDS / 2:
+                self._spike = suspect.spike
 
     def weights(self, columns: tuple[str, ...], values: Sequence[float]) -> None:
         """Mean and standard deviation of each tensor, as just measured, among other columns."""
@@ -112,7 +136,7 @@ class Following:
         early = self._early
         means = [fmean(early[i : i + SMOOTHED]) for i in range(len(early) - SMOOTHED + 1)]
         start = early[0] if early else math.nan
-        step, value, middle, epoch = self._spike
+        step, value, middle = self._spike
         recent = list(self._window)[-RECENT:]
         return Course(
             steps=self.steps,
@@ -127,7 +151,6 @@ class Following:
             spike_step=step,
             spike=value,
             spike_median=middle,
-            spike_epoch=epoch,
             evaluations=tuple(evaluations),
             weight_ratio=self._ratio,
         )

@@ -112,7 +112,6 @@ class Seen:
     """Optimizers whose gradients were found cleared at a backward since their last update."""
     eval_updates: int = 0
     without_backward: int = 0
-    val_in_train_mode: int = 0
     cut_off: bool = False
     layers: tuple[LayerFacts, ...] = ()
     places: dict[str, str | None] = field(default_factory=dict)
@@ -126,13 +125,13 @@ class Seen:
     stepped: "weakref.WeakKeyDictionary[Any, int]" = field(default_factory=weakref.WeakKeyDictionary)
     """Optimizer → how often."""
 
-    def later(self, wiring: Wiring) -> Wiring:
+    def later(self, wiring: Wiring, val_calls_in_train_mode: int) -> Wiring:
         """The same with what goes on being counted when the first steps are over."""
         return msgspec.structs.replace(
             wiring,
             backwards=self.backwards,
             eval_updates=self.eval_updates,
-            val_calls_in_train_mode=self.val_in_train_mode,
+            val_calls_in_train_mode=val_calls_in_train_mode,
         )
 
 
@@ -143,7 +142,8 @@ def wiring_of(
     model: nn.Module | None,
     updates: int,
     batch: int,
-    ended: bool = False,
+    val_calls_in_train_mode: int,
+    ended: bool,
 ) -> Wiring:
     """What was seen so far, in names and numbers.
 
@@ -154,6 +154,7 @@ def wiring_of(
         model: called last.
         updates: made so far.
         batch: rows that the model is given.
+        val_calls_in_train_mode: calls of evaluations.
         ended: the training is over.
     """
     held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
@@ -177,7 +178,7 @@ def wiring_of(
         batch=batch,
         micro_batches=seen.backwards / updates if updates else 1.0,
         eval_updates=seen.eval_updates,
-        val_calls_in_train_mode=seen.val_in_train_mode,
+        val_calls_in_train_mode=val_calls_in_train_mode,
         steps_without_backward=seen.without_backward,
         cut_off=seen.cut_off,
         ended=ended,

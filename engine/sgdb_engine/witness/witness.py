@@ -5,7 +5,6 @@ device only the first few steps are seen.
 """
 
 import math
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -26,7 +25,8 @@ from sgdb_engine.witness.first_step import FirstStep, cloned
 from sgdb_engine.witness.graph import has_own_values, own_functions, parameters_reached
 from sgdb_engine.witness.loss_calls import looked_at
 from sgdb_engine.witness.places import place_of_call
-from sgdb_engine.witness.structure import Seen, has_modes, layer_of, layers_of, starts_with_norm, wiring_of
+from sgdb_engine.witness.structure import Seen, layer_of, layers_of, starts_with_norm, wiring_of
+from sgdb_engine.witness.without_gradients import WithoutGradients
 
 ON_HOST_STEPS = 24
 ON_DEVICE_STEPS = 3
@@ -39,12 +39,8 @@ MOST_BACKWARDS = 500
 """In them: a script that never updates is not looked at for ever."""
 GRAPHS = 4
 """Backward passes whose graph is gone through."""
-EVALUATION_CALLS = 64
-"""Calls of an evaluation whose examples are kept."""
 FEW_ROWS = 0.5
 """Of the usual batch: the loss of so few says little."""
-RARELY = 2
-"""An evaluation comes after so many updates at least; calls within each step are none."""
 
 
 class Witness:
@@ -74,10 +70,11 @@ class Witness:
         """What backward was called on last."""
         self.own_functions: tuple[str, ...] = ()
         """Autograd functions of the user's that the first losses were computed with."""
-        self.train, self.val = Examples(), Examples()
+        self.train = Examples()
         self.first = FirstStep()
         """What the first step was given; kept where it takes its time."""
         self.evaluations = Evaluations()
+        self.without_gradients = WithoutGradients()
         self.following = Following()
         self.set_size: int | None = None
         """Rows that the loader of the training data draws from."""
@@ -97,9 +94,7 @@ class Witness:
         """None was made since the last update."""
         self._graphs = 0
         self._in_eval_mode = False
-        self._lone_calls = 0
         self._ended = False
-        self._evaluated = self._val_calls = self._between = 0
         self._seen_classes: set[int] = set()
         self._seen_targets = 0
         self._targets: dict[int, torch.Tensor] = {}
@@ -107,7 +102,6 @@ class Witness:
         self._drawn_from: int | None = None
         self._known: Facts | None = None
         """What the first steps showed, when they are over."""
-        self._modes: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 
     @property
     def optimizers(self) -> list[Any]:
@@ -170,8 +164,8 @@ class Witness:
     ) -> None:
         """An outermost module was called; `trained`: an optimizer updates it; `step`: updates made so far."""
         if torch.is_grad_enabled():
-            self._lone_calls = 0
-            self._in_eval_mode = not module.training and self._has_modes(module)
+            self.without_gradients.training_goes_on()
+            self._in_eval_mode = not module.training and self.without_gradients.has_modes(module)
             if self.looks:
                 self.root, self.arguments = module, (args, kwargs)
                 if self._probing and not self.steps:
@@ -180,21 +174,8 @@ class Witness:
                 self._seen.layers = self._seen.layers or tuple(layers_of(module))
                 _wait_less(self, module)
         elif trained and step:
-            self._evaluate(module, args, kwargs, step)
-
-    def _evaluate(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> None:
-        self._lone_calls += 1
-        if self._lone_calls == 1:
-            self._between = step - self._evaluated
-        several = self._between >= RARELY
-        self._evaluated = step
-        if module.training and several and self._has_modes(module):
-            self._seen.val_in_train_mode += 1
-        if self._val_calls < EVALUATION_CALLS and not self.val.is_full and self._on_host(args, kwargs):
-            self._val_calls += 1
             first = self._first_tensor(args, kwargs)
-            if first is not None:
-                self.val.add(first, None, False)
+            self.without_gradients.called(module, first, step, on_host=self._on_host(args, kwargs))
 
     def evaluated(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Any, rows: int
@@ -299,11 +280,6 @@ class Witness:
         self._targets.clear()
         self._first_backward = True
 
-    def _has_modes(self, module: nn.Module) -> bool:
-        if module not in self._modes:
-            self._modes[module] = has_modes(module)
-        return self._modes[module]
-
     # -- within a step ----------------------------------------------------------------------------------
 
     def _compare_rows(self) -> None:
@@ -329,7 +305,9 @@ class Witness:
 
     def _take_examples(self) -> None:
         self.set_size = self._drawn_from
-        if self._evaluated or (self.set_size is not None and self.train.rows >= self.set_size):
+        if self.without_gradients.last_step or (
+            self.set_size is not None and self.train.rows >= self.set_size
+        ):
             return
         first = self._first_tensor(*self.arguments)
         if first is None or not self._on_host(*self.arguments):
@@ -369,7 +347,7 @@ class Witness:
         """So far."""
         course = self.following.course(self.evaluations.over) if self.following.steps else None
         if self._known is not None and self._known.wiring is not None:
-            wiring = self._seen.later(self._known.wiring)
+            wiring = self._seen.later(self._known.wiring, self.without_gradients.in_train_mode)
             return msgspec.structs.replace(self._known, step=self.steps, course=course, wiring=wiring)
         return Facts(
             step=self.steps,
@@ -380,13 +358,14 @@ class Witness:
                 self.root,
                 self.steps,
                 self.batch_rows,
+                self.without_gradients.in_train_mode,
                 self._ended,
             ),
             losses=self._losses(),
             course=course,
             data=data_of(
                 self.train,
-                self.val,
+                self.without_gradients.examples,
                 starts_with_norm=self.root is not None and starts_with_norm(self.root),
                 set_size=self.set_size,
                 probing=self._probing,
@@ -397,7 +376,7 @@ class Witness:
         """The first steps are over: what they showed is kept in numbers, and nothing of the user's is held."""
         self._known = self.facts()
         self.root, self.arguments, self.newest_backward = None, ((), {}), None
-        self.train, self.val = Examples(), Examples()
+        self.train = Examples()
         self._seen.reached.clear()
 
     def _losses(self) -> Losses | None:

@@ -102,7 +102,7 @@ FAULTS = (
     Fault(
         rule=course.loss_spike,
         says="one loss far above those before",
-        facts=facts(course={"spike_step": 211, "spike": 57.0, "spike_median": 1.0, "spike_epoch": 2}),
+        facts=facts(course={"spike_step": 211, "spike": 57.0, "spike_median": 1.0}),
         where=("epoch 3",),
         evidence={"loss": 57.0, "median": 1.0},
     ),
