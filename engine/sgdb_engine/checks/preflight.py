@@ -29,7 +29,16 @@ from sgdb_engine.checks.stages import CODES, STAGES, Stages
 from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.ending import End
 from sgdb_engine.events import RangesMeasured, ValueRange
-from sgdb_engine.findings.facts import Dependencies, Facts, GradientCheck, LrRange, Noise, OneBatch, Pace
+from sgdb_engine.findings.facts import (
+    Dependencies,
+    Facts,
+    GradientCheck,
+    LrRange,
+    Noise,
+    OneBatch,
+    Pace,
+    Signals,
+)
 from sgdb_engine.findings.optimisation import has_passed
 from sgdb_engine.launch import Order
 
@@ -175,8 +184,12 @@ class Preflight:
         self._later = outcome.result["later"]
         ranges = msgspec.convert(outcome.result["ranges"], tuple[ValueRange, ...], strict=False)
         self._engine.recorder.event(RangesMeasured(rows=ranges))
+        self._signals_seen = seen.signals
         self._stages.facts = msgspec.structs.replace(
-            seen, losses=_from_the_start(begin, seen), wiring=_with_places(begin, seen)
+            seen,
+            signals=None,  # a stage of its own judges them, when it is known what the outputs depend on
+            losses=_from_the_start(begin, seen),
+            wiring=_with_places(begin, seen),
         )
         d = self._stages.facts.data
         words = "no inputs were seen" if d is None else _words_of_data(d)
@@ -186,6 +199,7 @@ class Preflight:
         )
 
     _later: float | None = None
+    _signals_seen: Signals | None = None
 
     def _loss_at_init(self, setting: Setting) -> None:
         started = self._stages.begin("loss-at-init")
@@ -235,7 +249,7 @@ class Preflight:
 
     def _signals(self, setting: Setting) -> None:
         started = self._stages.begin("first-steps")
-        s = self._stages.facts.signals
+        s = self._stages.facts.signals = self._signals_seen
         if s is None:
             self._stages.tell("first-steps", "inconclusive", "the script ended too early", started)
             return

@@ -121,7 +121,7 @@ class Stages:
         elif mine:
             status = _worst(mine)
         reason = judgement.reason
-        if status == "pass" and judgement.status != "pass":
+        if status == "pass" and judgement.status != "pass" and one.accuracy == 1.0:
             reason = f"every target of the batch is predicted right, after {len(one.losses) - 1} steps"
         words = "; ".join([reason, *(f.message for f in mine)])
         evidence: dict[str, float | int | str] = {

@@ -100,7 +100,7 @@ def not_shuffled(facts: Facts) -> Finding | None:
 def same_batch(facts: Facts) -> Finding | None:
     """The same rows over and over."""
     d = facts.data
-    if d is None or d.whole_set or not d.repeated_batches > REPEATED:
+    if d is None or d.whole_set or d.all_equal or not d.repeated_batches > REPEATED:
         return None
     return finding(
         "same-batch",

@@ -185,6 +185,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Share of batches of one class."""
     repeated_batches: float = 0.0
     """Share of batches that hold the same rows as the first one."""
+    all_equal: bool = False
+    """All rows are the same."""
     whole_set: bool = False
     """Each batch is all there is."""
     duplicates: float = 0.0

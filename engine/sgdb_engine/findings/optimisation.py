@@ -10,7 +10,7 @@ from statistics import fmean
 
 from sgdb_engine.events import Finding
 from sgdb_engine.findings.facts import Facts, OneBatch
-from sgdb_engine.findings.judgement import WINDOW, excess_of, is_still_falling
+from sgdb_engine.findings.judgement import BLIND, WINDOW, excess_of, is_still_falling
 from sgdb_engine.findings.making import finding
 
 PASSED = 0.1
@@ -38,6 +38,8 @@ def has_passed(one: OneBatch | None) -> bool:
     """The batch was learnt by heart."""
     if one is None or one.reason or len(one.losses) < 2:
         return False
+    if (one.floor or 0.0) > BLIND * one.blind:
+        return False  # the inputs do not tell the targets apart
     return excess(one) < PASSED or one.accuracy == 1.0
 
 

@@ -126,6 +126,7 @@ def data_of(
         classes=train.classes,
         text=train.text,
         repeated_batches=_repeated(train.inputs),
+        all_equal=bool((x == x[0]).all()),
         whole_set=train.same_memory or (set_size is not None and set_size <= len(train.inputs[0])),
     )
     if known.size and not train.integer:

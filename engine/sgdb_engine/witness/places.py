@@ -28,6 +28,8 @@ def _place(file: str, module: str) -> str | None:
     if module.partition(".")[0] in OURS or file.startswith(("<", "sgdb (")):
         return None
     path = Path(file)
+    if path.name == "sgdb" and path.parent.name in ("bin", "Scripts"):
+        return None
     if {"site-packages", "dist-packages"} & set(path.parts) or _is_of_python(file):
         return None
     try:
