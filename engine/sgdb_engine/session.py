@@ -317,12 +317,11 @@ class Engine:
         """Records a finding, unless it is muted."""
         if finding.code in self.mute:
             return
-        known = (i for i, f in enumerate(self.findings) if (f.code, f.where) == (finding.code, finding.where))
-        place = next(known, None)
-        if place is None:
+        same = [i for i, f in enumerate(self.findings) if (f.code, f.where) == (finding.code, finding.where)]
+        if same:  # it is confirmed, or cleared
+            self.findings[same[0]] = finding
+        else:
             self.findings.append(finding)
-        else:  # it is confirmed, or cleared
-            self.findings[place] = finding
         self.recorder.event(FindingChanged(step=finding.step, finding=finding))
         self.on_finding(finding)
 

@@ -71,8 +71,8 @@ class HeldBatch(Experiment):
 
     def accuracy(self) -> float:
         """Of the newest step."""
-        newest = self.observer.witness.newest_call
-        return newest.accuracy if newest is not None else math.nan
+        newest = self.observer.witness.newest_calls
+        return newest[0].accuracy if newest else math.nan
 
     def why_not_judged(self) -> str:
         """Empty where the curve can be judged."""

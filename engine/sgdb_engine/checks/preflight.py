@@ -25,7 +25,7 @@ from sgdb_engine.checks.gradient_check import Differences
 from sgdb_engine.checks.lr_range import Sweep
 from sgdb_engine.checks.one_batch import Rescue, UserStep, ZeroInput
 from sgdb_engine.checks.single_calls import Dependence, Repeat
-from sgdb_engine.checks.stages import CODES, STAGES, Stages
+from sgdb_engine.checks.stages import CODES, STAGES, Stages, duration, words_of_data
 from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.ending import End
 from sgdb_engine.events import RangesMeasured, ValueRange
@@ -192,7 +192,7 @@ class Preflight:
             wiring=_with_places(begin, seen),
         )
         d = self._stages.facts.data
-        words = "no inputs were seen" if d is None else _words_of_data(d)
+        words = "no inputs were seen" if d is None else words_of_data(d)
         self._stages.judged("data", started, words)
         self._stages.judged(
             "wiring", self._stages.begin("wiring"), "graph, optimizer, modes and loss fit together"
@@ -364,7 +364,7 @@ class Preflight:
             self._stages.tell("memory-and-time", "skipped", "not tested: the script ended too early", started)
             return
         device = f", {pace.device_gib:.1f} GiB on the device" if pace.device_gib else ""
-        words = f"{_duration(pace.step_s)} a step, of which {pace.data_share:.0%} is waiting for data"
+        words = f"{duration(pace.step_s)} a step, of which {pace.data_share:.0%} is waiting for data"
         words += f"; {pace.host_gib:.1f} GiB of memory at most{device}"
         self._stages.judged("memory-and-time", started, words, **msgspec.structs.asdict(pace))
 
@@ -394,13 +394,3 @@ def _with_places(begin: Facts, seen: Facts) -> Any:
         step_location=b.step_location or seen.wiring.step_location,
         call_location=b.call_location,
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def _words_of_data(d: Any) -> str:
-    if d.integer:
-        return f"{d.rows} rows of integers"
-    return f"{d.rows} rows, inputs from {d.low:.3g} to {d.high:.3g} (rms {d.rms:.3g})"

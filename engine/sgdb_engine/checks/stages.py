@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sgdb_engine.checks.child import Outcome
 from sgdb_engine.events import CheckStage, CheckStatus, Finding
 from sgdb_engine.findings import data, losses, signals, wiring
-from sgdb_engine.findings.facts import Facts, OneBatch
+from sgdb_engine.findings.facts import Data, Facts, OneBatch
 from sgdb_engine.findings.judgement import judge
 from sgdb_engine.findings.live import Live
 from sgdb_engine.findings.optimisation import PASSED, has_failed, has_passed
@@ -137,3 +137,15 @@ class Stages:
 def _worst(found: Sequence[Finding]) -> CheckStatus:
     severities = {f.severity for f in found}
     return "fail" if "error" in severities else "warn" if "warning" in severities else "pass"
+
+
+def duration(seconds: float) -> str:
+    """In words."""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def words_of_data(d: Data) -> str:
+    """What was seen of the examples."""
+    if d.integer:
+        return f"{d.rows} rows of integers"
+    return f"{d.rows} rows, inputs from {d.low:.3g} to {d.high:.3g} (rms {d.rms:.3g})"

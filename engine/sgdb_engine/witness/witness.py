@@ -116,11 +116,6 @@ class Witness:
         return self._calls or (self.losses[-1] if self.losses else [])
 
     @property
-    def newest_call(self) -> LossCall | None:
-        """Of a loss function, in the newest step."""
-        return self.newest_calls[0] if self.newest_calls else None
-
-    @property
     def reached(self) -> tuple[torch.Tensor, ...]:
         """The parameters that gradients were seen to reach."""
         return tuple(self._seen.reached)
