@@ -34,6 +34,8 @@ def lr_high(facts: Facts) -> Finding | None:
         return None  # the first loss says too little of where it starts
     if not (c.early_median > BLOW_UP or c.early_peak > c.early_median + c.early_noise):
         return None  # losses that differ so much from batch to batch reach that by chance
+    if c.early_peak * c.start <= BLOW_UP * _blind_loss(facts):
+        return None  # the first batch was easier than most
     return finding(
         "lr-high",
         f"The loss rose to {c.early_peak:.3g} times its start within the first steps, at a learning rate of "
@@ -41,6 +43,15 @@ def lr_high(facts: Facts) -> Finding | None:
         step=min(c.steps, 80),
         evidence={"peak": c.early_peak, "threshold": BLOW_UP, "lr": c.highest_lr},
     )
+
+
+def _blind_loss(facts: Facts) -> float:
+    """The loss of a guess that ignores the input, over all targets that were seen; 0 where it is not known."""
+    losses, d = facts.losses, facts.data
+    call = losses.calls[0] if losses is not None and len(losses.calls) == 1 else None
+    if call is None or d is None or call.reduction != "mean" or not d.prior > 0:
+        return 0.0
+    return d.prior if call.function in ("mse_loss", "cross_entropy") and call.is_plain else 0.0
 
 
 def lr_collapsed(facts: Facts) -> Finding | None:
