@@ -12,6 +12,9 @@ PEERS := .venv-peers
 run: $(STAMP)
 	$(BIN)/sgdb run sample_configs/digits_mlp.toml
 
+# What starts no commands and no terminals, and so does not mind company.
+SIDE_BY_SIDE := tests/engine/checks tests/engine/observe tests/test_corpus_bits.py
+
 # Threads that wait for one another cost small tensors more than they give.
 test test-slow: export OMP_NUM_THREADS = 1
 
@@ -19,7 +22,8 @@ test: check
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP) $(TRAINERS)/installed
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m slow -n 2 --dist loadfile $(SIDE_BY_SIDE)
+	$(BIN)/pytest -q -m slow $(addprefix --ignore=,$(SIDE_BY_SIDE))
 
 peers: $(PEERS)/installed
 	$(PEERS)/bin/python benchmarks/peers.py

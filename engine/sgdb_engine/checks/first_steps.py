@@ -18,6 +18,8 @@ from sgdb_engine.snapshot import random_state
 
 MEASURED_STEPS = 15
 ENOUGH_STEPS, ENOUGH_EVALUATIONS = 64, 3
+MOST_STEPS = 600
+"""Where there are no evaluations."""
 MOST_VALUES = 20_000_000
 """Of weights whose movement is measured."""
 FEW_ROWS = 0.3
@@ -84,7 +86,7 @@ class FirstSteps(Experiment):
         elif self._signals is None:
             self._end_of_measuring()
         over = len(self.observer.witness.evaluations.over) >= ENOUGH_EVALUATIONS
-        if over and self.step >= ENOUGH_STEPS:
+        if self.step >= (ENOUGH_STEPS if over else MOST_STEPS):
             self.end()
 
     # -- weights ----------------------------------------------------------------------------------------
