@@ -100,7 +100,7 @@ class Experiment:
                 self.setting.engine.recorder,
                 budget=0.0,
                 safe_point=self._at_safe_point,
-                told=Told(validated=lambda metrics: self.validated()),
+                told=Told(validated=lambda metrics: None),  # evaluations are told from training
                 seen_whole=self.seen_whole,
                 probing=self.probing,
             )
@@ -114,9 +114,6 @@ class Experiment:
 
     def safe_point(self, loss: float) -> None:
         """The gradients are complete, the weights are about to change. `loss`: of this step; NaN where unknown."""
-
-    def validated(self) -> None:
-        """An evaluation of the script's is over."""
 
     def result(self) -> Any:
         """What was measured."""
@@ -172,15 +169,13 @@ class Weights:
                 buffer.copy_(kept)
 
 
-def without_dropout(model: nn.Module) -> float:
-    """Switches it off; returns the largest probability that there was."""
-    highest = dropout_of(model)
+def without_dropout(model: nn.Module) -> None:
+    """Switches it off."""
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
         elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
             module.dropout = 0.0
-    return highest
 
 
 def dropout_of(model: nn.Module) -> float:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
+import msgspec
 import torch
 
 from sgdb_engine.checks.experiment import Experiment
@@ -213,8 +214,6 @@ class FirstSteps(Experiment):
 
     def result(self) -> Any:
         """Facts of the witness, with the signals and what is cut off."""
-        import msgspec
-
         if self._signals is None and self.step:
             self._end_of_measuring()
         witness = self.observer.witness

@@ -63,7 +63,6 @@ class HeldBatch(Experiment):
             floor=self.floor,
             blind=call.blind if call is not None and math.isfinite(call.blind) else math.inf,
             accuracy=self.accuracy(),
-            still=self.still.is_still,
             reason=self.why_not_judged(),
             rows=len(first.targets[0]) if first.targets and first.targets[0].ndim else 0,
             dropout=self.dropout,

@@ -65,6 +65,9 @@ class Preflight:
         self._stages = Stages(engine)
         self._experiment: Experiment | None = None
         """In a child: the one that is done there."""
+        self._later: float | None = None
+        self._signals_seen: Signals | None = None
+        """What the first steps gave, for stages that come later."""
 
     def pass_through(self, observer: "Observer") -> None:
         """The safe point of the script: the first one begins the stages. Returns in children only."""
@@ -171,10 +174,7 @@ class Preflight:
     def _first_steps(self, setting: Setting) -> None:
         started = self._stages.begin("data")
         outcome = self._do(FirstSteps, setting)
-        if outcome.result is None:
-            raised = outcome.told.get("raised")
-            why = f"the script raised: {raised[0]}" if raised else outcome.failure
-            self._stages.tell("data", "inconclusive", why, started)
+        if self._stages.not_done("data", outcome, started):
             self._stages.judged(
                 "wiring", self._stages.begin("wiring"), "graph, optimizer and loss fit together"
             )
@@ -197,9 +197,6 @@ class Preflight:
         self._stages.judged(
             "wiring", self._stages.begin("wiring"), "graph, optimizer, modes and loss fit together"
         )
-
-    _later: float | None = None
-    _signals_seen: Signals | None = None
 
     def _loss_at_init(self, setting: Setting) -> None:
         started = self._stages.begin("loss-at-init")
@@ -288,12 +285,9 @@ class Preflight:
         started = self._stages.begin("rescue")
         rescue = self._stages.facts.rescue = self._one_batch("rescue", Rescue, setting, started)
         if user is not None:
-            self._judge_user(user)
+            self._stages.judge_one("overfit-one-batch", user, self._user_started)
         if rescue is not None:
             self._stages.judge_one("rescue", rescue, started)
-
-    def _judge_user(self, user: OneBatch) -> None:
-        self._stages.judge_one("overfit-one-batch", user, self._user_started)
 
     def _zero_input(self, setting: Setting) -> None:
         if has_passed(self._stages.facts.rescue) or self._stages.facts.rescue is None:

@@ -11,10 +11,16 @@ from sgdb_engine.findings.facts import Data, Facts, OneBatch
 from sgdb_engine.findings.judgement import judge
 from sgdb_engine.findings.live import Live
 from sgdb_engine.findings.optimisation import PASSED, has_failed, has_passed
-from sgdb_engine.findings.rules import findings_of
+from sgdb_engine.findings.rules import Rule, findings_of
 
 if TYPE_CHECKING:
     from sgdb_engine.session import Engine
+
+
+def _codes_of(rules: Sequence[Rule]) -> tuple[str, ...]:
+    """A rule is called as what it finds."""
+    return tuple(rule.__name__.replace("_", "-") for rule in rules)
+
 
 STAGES = (
     "environment",
@@ -32,13 +38,13 @@ STAGES = (
     "memory-and-time",
 )
 CODES: dict[str, tuple[str, ...]] = {
-    "data": tuple(rule.__name__.replace("_", "-") for rule in data.RULES),
-    "wiring": tuple(rule.__name__.replace("_", "-") for rule in (*wiring.RULES, *losses.RULES)),
+    "data": _codes_of(data.RULES),
+    "wiring": _codes_of((*wiring.RULES, *losses.RULES)),
     "loss-at-init": ("init-loss",),
     "dependencies": ("input-ignored", "batch-leak", "future-leak"),
     "gradient-check": ("gradcheck",),
     "first-steps": (
-        *(rule.__name__.replace("_", "-") for rule in signals.RULES if rule.__name__ != "init_loss"),
+        *_codes_of([rule for rule in signals.RULES if rule is not signals.init_loss]),
         *("weight-decay-high", "clip-too-low"),
     ),
     "overfit-one-batch": ("lr-low", "lr-high"),

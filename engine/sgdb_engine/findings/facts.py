@@ -65,7 +65,6 @@ class OptimizerFacts(msgspec.Struct, frozen=True, kw_only=True):
     lr: float = math.nan
     """The largest of its groups."""
     weight_decay: float = 0.0
-    momentum: float = 0.0
     maximize: bool = False
     tensors: int = 0
     frozen: tuple[str, ...] = ()
@@ -107,8 +106,6 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerFacts, ...] = ()
     batch: int = 0
     """Rows that the model is given."""
-    micro_batches: float = 1.0
-    """Backward passes to an update."""
     eval_updates: int = 0
     """Updates whose forward was made in eval mode."""
     val_calls_in_train_mode: int = 0
@@ -138,14 +135,9 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """Of the model: float, integer, or nothing that was seen."""
     classes_seen: int = 0
     targets_seen: int = 0
-    stable: bool = True
-    """Value tests held on each of the steps that were seen."""
     always_sums_to_one: bool = False
-    lowest_input: float = math.nan
-    highest_input: float = math.nan
     target_low: float = math.nan
     target_high: float = math.nan
-    most_normaliser: float = 0.0
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,8 +320,6 @@ class OneBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Loss of the best guess that does not look at the input."""
     accuracy: float = math.nan
     """At the end."""
-    still: bool = True
-    """The model was given the same input in each step."""
     reason: str = ""
     """Why there is no verdict."""
     rows: int = 0

@@ -14,6 +14,7 @@ from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.updates import Updates
+from sgdb_engine.witness.graph import leaves_of
 
 MOST_VALUES = 100_000
 """Tensors larger than that are not compared, if there are smaller ones."""
@@ -154,19 +155,3 @@ class ByHand:
 
     def _known_lr(self) -> Sequence[float]:
         return [] if self._lr is None else [self._lr]
-
-
-def leaves_of(losses: Any) -> list[torch.Tensor]:
-    """The leaf tensors that some scalars were computed from, in the order of the graph."""
-    waiting = [loss.grad_fn for loss in ((losses,) if isinstance(losses, torch.Tensor) else losses)]
-    seen: set[Any] = set()
-    leaves: dict[torch.Tensor, None] = {}
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            leaves[node.variable] = None
-        waiting += [following for following, _ in node.next_functions]
-    return list(leaves)

@@ -9,6 +9,7 @@ from torch.nn.utils import clip_grad
 
 from sgdb_engine.observe.observer import Observer, is_compiling, this_thread
 from sgdb_engine.observe.patches import Function, Patches
+from sgdb_engine.observe.statistics import real_values
 
 INNER = "_clip_grads_with_norm_"
 """What torch.nn.utils.clip_grad_norm_ calls, from 2.6 on: seen also by who has imported the outer function before."""
@@ -86,19 +87,24 @@ class Clipping:
                 return original(parameters, *args, **kwargs)
             clipped = _listed(parameters)
             self._observer.about_to_clip(clipped)
-            if not self._observer.witness.looks:
+            observer = self._observer
+            if not observer.witness.looks:
                 return original(clipped, *args, **kwargs)
-            before = _size(clipped)
+            before: list[float] = []
+            observer.guarded("findings", lambda: before.append(_size(clipped)))
             result = original(clipped, *args, **kwargs)
-            self._observer.guarded("findings", self._observer.witness.clipped, before, _size(clipped))
+            observer.guarded(
+                "findings", lambda: observer.witness.clipped(before[0], _size(clipped)) if before else None
+            )
             return result
 
         return clip_grad_value_
 
 
 def _size(parameters: Sequence[torch.Tensor]) -> float:
-    squares = [float(p.grad.detach().float().square().sum()) for p in parameters if p.grad is not None]
-    return math.sqrt(sum(squares))
+    """Norm of the gradients that this process holds; waits for a device."""
+    gradients = [real_values(p.grad).double() for p in parameters if p.grad is not None]
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
 
 
 def _listed(parameters: Any) -> Sequence[torch.Tensor]:

@@ -309,7 +309,8 @@ class Models:
             observer.guarded("model", observer.called, id(module), inputs, output, seconds, module.training)
         else:
             observer.guarded("model", observer.evaluated)
-        trained = self.roots[id(module)].trained
+        root = self.roots.get(id(module))  # the search may have ended within the call
+        trained = root is not None and root.trained
         observer.guarded("findings", observer.witness.called, module, args, kwargs, trained, observer.step)
         return output
 

@@ -17,8 +17,12 @@ RESHAPING = {
 
 def parameters_reached(losses: Any) -> list[torch.nn.Parameter]:
     """The parameters that a backward on these would give gradients to."""
-    leaves = (getattr(node, "variable", None) for node in _nodes(losses))
-    return list(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, torch.nn.Parameter)))
+    return [leaf for leaf in leaves_of(losses) if isinstance(leaf, torch.nn.Parameter)]
+
+
+def leaves_of(losses: Any) -> list[torch.Tensor]:
+    """The leaf tensors that some scalars were computed from, each once, in the order of the graph."""
+    return list(dict.fromkeys(node.variable for node in _nodes(losses) if hasattr(node, "variable")))
 
 
 def own_functions(losses: Sequence[torch.Tensor]) -> tuple[str, ...]:

@@ -169,8 +169,8 @@ class Witness:
                 self._seen.layers = self._seen.layers or tuple(layers_of(module))
                 _wait_less(self, module)
         elif trained and step:
-            first = self._first_tensor(args, kwargs)
-            self.without_gradients.called(module, first, step, on_host=self._on_host(args, kwargs))
+            first = self._first_tensor(args, kwargs) if self._known is None else None
+            self.without_gradients.called(module, first, step, on_host=self._on_host(first))
 
     def evaluated(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Any, rows: int
@@ -305,7 +305,7 @@ class Witness:
         ):
             return
         first = self._first_tensor(*self.arguments)
-        if first is None or not self._on_host(*self.arguments):
+        if first is None or not self._on_host(first):
             return
         call = self._calls[0] if self._calls else None
         self.train.add(first, self._targets.get(0), bool(call and call.classes))
@@ -332,8 +332,8 @@ class Witness:
         found = tensors_in("input", {**dict(enumerate(args)), **kwargs})
         return next((t for t in found.values() if t.ndim), None)
 
-    def _on_host(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        first = self._first_tensor(args, kwargs)
+    def _on_host(self, first: torch.Tensor | None) -> bool:
+        """Whether its values may be read: elsewhere each reading waits."""
         return first is not None and (first.is_cpu or self.looks)
 
     # -- what was seen ----------------------------------------------------------------------------------
@@ -388,11 +388,8 @@ class Witness:
             classes_seen=len(self._seen_classes),
             targets_seen=self._seen_targets,
             always_sums_to_one=all(call.sums_to_one for call in firsts) and len(firsts) >= 3,
-            lowest_input=min(call.low for call in firsts),
-            highest_input=max(call.high for call in firsts),
             target_low=min(call.target_low for call in firsts),
             target_high=max(call.target_high for call in firsts),
-            most_normaliser=max(call.normaliser for call in firsts),
         )
 
 

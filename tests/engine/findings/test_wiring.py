@@ -248,7 +248,7 @@ LOOK_ALIKES = (
     Healthy(
         rule=wiring.no_zero_grad,
         says="accumulation: several backwards to an update, none of them left over",
-        facts=facts(wiring={"micro_batches": 8.0, "backwards": 192, "leftover": 0.0}),
+        facts=facts(wiring={"backwards": 192, "leftover": 0.0}),
     ),
     Healthy(
         rule=wiring.eval_in_train,

@@ -76,8 +76,6 @@ HEALTHY = f.Facts(
         input_kind="float",
         classes_seen=10,
         targets_seen=768,
-        lowest_input=-1.5,
-        highest_input=1.5,
         target_low=0,
         target_high=9,
     ),

@@ -302,3 +302,21 @@ def test_a_thread_that_trains_beside_the_first_is_not_observed_and_that_is_said(
         bench.step(2)
     assert observer.step == 5
     assert sum("Several threads" in note for note in heard.notes) == 1
+
+
+def test_a_failure_while_clipping_by_value_is_looked_at_is_ours_alone(
+    recorded: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(parameters: Any) -> float:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("sgdb_engine.observe.clipping._size", raises)
+    with observe(recorded) as observer:
+        for _ in range(3):
+            bench.optimizer.zero_grad()
+            bench.loss().backward()
+            torch.nn.utils.clip_grad_value_(bench.model.parameters(), 1e-4)
+            bench.optimizer.step()
+    assert observer.step == 3
+    assert max(float(p.grad.abs().max()) for p in bench.model.parameters()) <= 1e-4
+    assert recorded.failed_probes == ["findings"]
