@@ -8,16 +8,35 @@ import pytest
 import torch
 
 from sgdb_engine.config import COMMENTED_CONFIG, RunConfig, load_config, parse_config
+from sgdb_engine.errors import DataError
 from sgdb_engine.workload import Workload, build, planned_steps
 
 FOLDER = Path(__file__).parent.parent / "sample_configs"
 SAMPLES = sorted(path.stem for path in FOLDER.glob("*.toml"))
-SANE = [name for name in SAMPLES if not name.startswith("broken")]
+MEMORY = "digits_random_labels"
+SANE = [name for name in SAMPLES if not name.startswith(("broken", "cifar10"))]
 
 
 def sample(name: str, *overrides: str) -> tuple[RunConfig, Workload]:
     config = load_config(FOLDER / f"{name}.toml", [*overrides, "run.device=cpu"])
     return config, build(config, FOLDER)
+
+
+def cifar10(folder: Path) -> tuple[RunConfig, Workload]:
+    """The sample with a small file of that format: two classes, told apart by their colour."""
+    generator = torch.Generator().manual_seed(0)
+    place = folder / "cifar-10-batches-bin"
+    place.mkdir()
+    content = b""
+    for number in range(64):
+        label = number % 2
+        pixels = torch.randint(0, 128, (3, 1024), generator=generator, dtype=torch.uint8)
+        pixels[label] += 100
+        content += bytes((label,)) + pixels.numpy().tobytes()
+    (place / "data_batch_1.bin").write_bytes(content)
+    overrides = ["run.device=cpu", "train.batch_size=16", "model.width=4", "train.epochs=2"]
+    config = load_config(FOLDER / "cifar10_cnn.toml", overrides)
+    return config, build(config, folder)
 
 
 def train(config: RunConfig, workload: Workload, num_steps: int | None = None) -> list[float]:
@@ -64,11 +83,22 @@ def unigram_entropy(tokens: torch.Tensor) -> float:
     return float(-(share * share.log()).sum())
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "cifar10_cnn"])
 def test_a_sample_says_what_it_shows_and_trains_three_steps(name: str) -> None:
     assert (FOLDER / f"{name}.toml").read_text().startswith("# ")
     losses = train(*sample(name), num_steps=3)
     assert math.isfinite(losses[0])
+
+
+def test_cifar10_trains_on_its_binary_files(tmp_path: Path) -> None:
+    assert len(train(*cifar10(tmp_path), num_steps=8)) == 8
+
+
+def test_cifar10_says_where_its_files_belong() -> None:
+    with pytest.raises(
+        DataError, match=r"data\.path = \"cifar-10-batches-bin\": there is no .*sample_configs"
+    ):
+        sample("cifar10_cnn")
 
 
 def test_the_commented_config_trains_three_steps(tmp_path: Path) -> None:
@@ -113,6 +143,36 @@ def test_digits_are_read_with_97_percent(name: str) -> None:
     config, workload = sample(name)
     train(config, workload)
     assert validate(workload)[1] >= 0.97
+
+
+@pytest.mark.slow
+def test_with_random_labels_the_training_loss_reaches_zero_too_and_the_validation_stays_at_chance() -> None:
+    """Zhang et al. 2017."""
+    results = {}
+    for name in ("digits_true_labels", MEMORY):
+        config, workload = sample(name)
+        losses = train(config, workload)
+        results[name] = sum(losses[-45:]) / 45, validate(workload)[1]
+    assert results["digits_true_labels"][0] < 0.05
+    assert results["digits_true_labels"][1] > 0.95
+    assert results[MEMORY][0] < 0.05
+    assert results[MEMORY][1] < 0.2  # chance is 0.1
+
+
+@pytest.mark.slow
+def test_gradient_descent_on_the_whole_database_learns_too() -> None:
+    config, workload = sample("digits_gradient_descent")
+    losses = train(config, workload)
+    assert losses[-1] < 0.02
+    assert validate(workload)[1] > 0.93
+
+
+@pytest.mark.slow
+def test_one_network_learns_two_tasks() -> None:
+    config, workload = sample("placed_digits")
+    losses = train(config, workload)
+    assert losses[-1] < 0.1
+    assert validate(workload)[1] > 0.75
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ class Keeping:
             DataError: a validation, or a metric, is asked for that the workload does not have.
         """
         self._engine = engine
+        self._model = workload.model
         self._checkpoint = train.checkpoint
         self._stopping = train.early_stopping
         self._kept_by = train.checkpoint.best if train.checkpoint else None
@@ -63,6 +64,18 @@ class Keeping:
         elif self._kept_by:
             self._note("There is no model in best/: none was validated and saved")
 
+    def put_result_back(self) -> None:
+        """Gives the model the best weights again, however the run ended."""
+        if not self._in_best:
+            return
+        from sgdb_engine.checkpoint import load_checkpoint
+
+        try:
+            best = load_checkpoint(self._engine.folder / "best")
+            self._model.load_state_dict(best.state["model"])
+        except Exception as error:  # a damaged disk, say: the training is over all the same
+            self._note(f"The model keeps its last weights: those in best/ cannot be read: {error}")
+
     def _save(self, place: str, keep: int) -> bool:
         try:
             self._engine.saving.save(self._engine.step, place, keep)
@@ -76,6 +89,11 @@ class Keeping:
 
 
 def _require_validation(train: TrainSection, workload: "Workload") -> None:
+    if workload.val is None and _waits_for_validation(workload):
+        raise DataError(
+            'schedule.name = "plateau" waits for val/loss, and there is no validation set: '
+            "set data.validation above 0, such as 0.2, or take another schedule"
+        )
     best = train.checkpoint.best if train.checkpoint else None
     key = "early_stopping" if train.early_stopping else "checkpoint.best" if best else None
     if key and workload.val is None:
@@ -87,3 +105,10 @@ def _require_validation(train: TrainSection, workload: "Workload") -> None:
         raise DataError(
             'train.checkpoint.best = "val/accuracy": this loss has no accuracy; write best = "val/loss"'
         )
+
+
+def _waits_for_validation(workload: "Workload") -> bool:
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+    schedule = workload.schedule
+    return isinstance(schedule, ReduceLROnPlateau) or getattr(schedule, "waits_for_validation", False)

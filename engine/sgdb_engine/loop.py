@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from sgdb_engine import balance
 from sgdb_engine.config.records import TrainSection
 from sgdb_engine.errors import DataError
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.workload import Workload
+from sgdb_engine.workload.losses import WeightedLoss
+from sgdb_engine.workload.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def train_workload(
             epoch_ended(epoch)
         if workload.val is not None:
             metrics = validate(workload, train)
+            tell_schedule(workload.schedule, metrics["val/loss"])
             observer.log_now(metrics)
             validated(metrics)
         if enough(epoch):
@@ -110,17 +115,44 @@ def update(workload: Workload, train: TrainSection, micro_batches: list[Any], ob
     for batch in micro_batches:
         with autocast(workload, train):
             loss = loss_of(workload, batch)
-        for name, value in getattr(workload.loss, "terms", {}).items():
+        for name, value in terms_of(workload).items():
             terms[name] = terms.get(name, 0.0) + value / count
+        if batch is micro_batches[0]:
+            _log_balance(workload, observer)
         (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
     if terms:
         observer.logged.add({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
     workload.optimizer.step()
-    if workload.schedule is not None:
+    if workload.schedule is not None and not isinstance(workload.schedule, ReduceLROnPlateau):
         workload.schedule.step()
     workload.optimizer.zero_grad()
+
+
+def terms_of(workload: Workload) -> dict[str, torch.Tensor]:
+    """Term → its part of the last loss, detached and without its weight; of a loss that has no terms none."""
+    terms: dict[str, torch.Tensor] = getattr(workload.loss, "terms", {})
+    return terms
+
+
+def tell_schedule(schedule: LRScheduler | None, loss: float) -> None:
+    """Tells the validation loss to a schedule that waits for it."""
+    if isinstance(schedule, Schedule):
+        schedule.validated(loss)
+    elif isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(loss)
+
+
+def _log_balance(workload: Workload, observer: Observer) -> None:
+    loss = workload.loss
+    if isinstance(loss, WeightedLoss) and len(loss.weighted) > 1 and balance.is_due(observer.step):
+        observer.guarded("balance", _look_at_balance, loss.weighted, workload, observer)
+
+
+def _look_at_balance(weighted: dict[str, torch.Tensor], workload: Workload, observer: Observer) -> None:
+    shares = balance.gradient_shares(weighted, workload.model.parameters())
+    observer.logged.add({f"grad_share/{name}": share for name, share in shares.items()})
 
 
 def loss_of(workload: Workload, batch: Any) -> torch.Tensor:
@@ -155,7 +187,7 @@ def _evaluate(workload: Workload, train: TrainSection, batch: Any) -> dict[str, 
             return {"loss": loss_of(workload, batch)}
         x, y = batch
         output = workload.model(x)
-        values = {"loss": workload.loss(output, y)}
+        values = {"loss": workload.loss(output, y), **terms_of(workload)}
     return values | {name: metric(output, y) for name, metric in workload.metrics.items()}
 
 

@@ -17,6 +17,8 @@ class Saving:
         self.state: Callable[[], Mapping[str, Any]] | None = None
         """What belongs into a checkpoint, as it is now."""
         self.keep = 3
+        self.put_result_back: Callable[[], None] = lambda: None
+        """Called when the run is over and nothing more is saved: the result takes the place of the last weights."""
         self._folder = folder
         self._told = told
 

@@ -151,6 +151,7 @@ class Engine:
         end = End("failed", 1)
         try:
             end = self._train()
+            self.saving.put_result_back()
         finally:
             self.close(end)
         return end

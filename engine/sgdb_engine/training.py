@@ -37,7 +37,7 @@ def training_of(config: RunConfig, base: Path, *, for_check: bool = False) -> Tr
         engine.doing = "building the data and the model"
         workload = build(config, base)
         section = endless(config.train) if for_check else config.train
-        train(engine, section, workload, description_of(config, workload))
+        train(engine, section, workload, description_of(config, base, workload))
 
     return training
 
@@ -70,6 +70,7 @@ def train(engine: Engine, section: TrainSection, workload: "Workload", described
     from sgdb_engine.loop import train_workload
 
     keeping = Keeping(engine, section, workload)
+    engine.saving.put_result_back = keeping.put_result_back
     engine.describe(described)
     with engine.observing() as observer:
         order = order_of(workload)
@@ -116,23 +117,17 @@ def gradients_of(model: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
     return {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def description_of(
-    config: RunConfig, workload: "Workload", *, steps: int | None = None, notes: tuple[str, ...] = ()
-) -> RunDescribed:
-    """What a config trains, where, for how long: its plan, or `steps` steps at its full learning rate."""
-    from sgdb_engine.loop import plan
-    from sgdb_engine.workload import planned_lr
+def description_of(config: RunConfig, base: Path, workload: "Workload") -> RunDescribed:
+    """What a config trains, where, for how long."""
+    from sgdb_engine.workload import misfits, planned_lr
 
     told = description(workload, config.train)
-    said = (f"precision {config.train.precision}", *notes)
-    if steps:
-        held = ((0, config.optimizer.lr), (steps, config.optimizer.lr))
-        return msgspec.structs.replace(
-            told, steps_planned=steps, epochs_planned=None, steps_per_epoch=None, planned_lr=held, notes=said
-        )
-    planned = plan(workload, config.train).steps or 0
-    rates = tuple(planned_lr(config.schedule, config.optimizer.lr, planned))
-    return msgspec.structs.replace(told, planned_lr=rates, notes=(*said, *_too_long(config, planned)))
+    steps = told.steps_planned or 0
+    return msgspec.structs.replace(
+        told,
+        planned_lr=tuple(planned_lr(config.schedule, config.optimizer.lr, steps, base)),
+        notes=(f"precision {config.train.precision}", *misfits(config.schedule, config.optimizer.lr, steps)),
+    )
 
 
 def description(workload: "Workload", section: TrainSection) -> RunDescribed:
@@ -152,13 +147,3 @@ def description(workload: "Workload", section: TrainSection) -> RunDescribed:
             for name, p in parameters
         ),
     )
-
-
-def _too_long(config: RunConfig, steps: int) -> list[str]:
-    warmup, lr = config.schedule.warmup_steps, config.optimizer.lr
-    if warmup < steps:
-        return []
-    return [
-        f"schedule.warmup_steps = {warmup} is as long as the whole run of {steps} steps: "
-        f"the learning rate is still rising when it ends, and {lr:g} is {'just' if warmup == steps else 'not'} reached"
-    ]

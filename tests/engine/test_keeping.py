@@ -175,3 +175,81 @@ def test_keeping_changes_no_weight(tmp_path: Path) -> None:
         Ran(tmp_path / name, "train.checkpoint={ every = 5 }", *more)
     plain, kept = (load_checkpoint(tmp_path / name / "checkpoints").state for name in ("plain", "kept"))
     assert all(torch.equal(plain["model"][key], kept["model"][key]) for key in plain["model"])
+
+
+FACTORY = """
+import torch
+from torch import nn
+import sgdb_engine.workload as workload
+
+model = nn.Linear(1, 1, bias=False)
+
+class Batches(list):
+    epochs = 0
+    def __iter__(self):
+        self.epochs += 1
+        if self.epochs == 6 and RAISES is not None:
+            raise RAISES
+        return super().__iter__()
+
+def make():
+    nn.init.zeros_(model.weight)
+    x, y = torch.ones(4, 1), torch.full((4, 1), 10.0)
+    return workload.Workload(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.05), loss=nn.functional.mse_loss,
+        train=Batches([(x, y)] * 2), val=[(x, torch.full((4, 1), 4.0))], epochs=8)
+"""
+
+
+@pytest.mark.parametrize("reason", ["finished", "stopped", "failed", "interrupted"])
+def test_the_best_weights_are_put_back_however_the_run_ends(
+    tmp_path: Path, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sgdb_engine import training as made
+    from sgdb_engine.config.records import CheckpointPlan, TrainSection
+
+    name = f"own_{reason}"
+    raises = {"failed": "RuntimeError()", "interrupted": "KeyboardInterrupt()"}.get(reason)
+    (tmp_path / f"{name}.py").write_text(f"RAISES = {raises}\n{FACTORY}")
+    section = TrainSection(epochs=8, checkpoint=CheckpointPlan(best="val/loss"))
+    monkeypatch.setattr(made, "TrainSection", lambda epochs: section)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    engine = Engine(folder, made.training_of_factory(f"{name}:make", tmp_path))
+
+    def safe_point(step: int) -> None:
+        if step == 10 and reason == "stopped":
+            engine.stop()
+        engine.gate.pass_through(step)
+
+    engine.safe_point = safe_point
+    engine.start()
+    end = engine.wait(TIMEOUT_S)
+    assert end is not None
+    assert end.state == {"finished": "finished", "stopped": "stopped"}.get(reason, "failed")
+    best = load_checkpoint(folder / "best").state["model"]["weight"]
+    model = __import__(name).model
+    assert torch.equal(model.weight.detach(), best)
+    assert abs(float(model.weight.detach()) - 4) < 1.5
+    if reason == "stopped":  # whoever goes on from where it was finds the last weights
+        last = load_checkpoint(folder / "checkpoints").state["model"]["weight"]
+        assert not torch.equal(last, best)
+
+
+def test_a_plateau_without_a_validation_set_is_refused(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 'schedule={name = "plateau"}', "data.validation=0")
+    assert ran.end.refused
+    assert 'schedule.name = "plateau" waits for val/loss' in ran.end.message
+
+
+def test_a_plateau_lowers_the_rate_of_a_run(tmp_path: Path) -> None:
+    Ran(tmp_path, 'schedule={name = "plateau", patience = 0, min_delta = 100, factor = 0.5}')
+    rows = RunReader(tmp_path).poll().scalars
+    rates = [
+        float(value)
+        for row in rows
+        if "lr" in row.columns
+        for value in row.values[:, row.columns.index("lr")]
+    ]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] < 0.1

@@ -90,11 +90,24 @@ def _read(reading: Reading, raw: dict[str, Any], name: str) -> RunConfig:
         run=reading.section(
             records.RunSection, {"name": name, **run} if isinstance(run, dict) else run, "run"
         ),
-        data=_named_or_own(reading, raw, "data", records.DATASETS, records.OwnData, records.DataSection),
-        model=_named_or_own(reading, raw, "model", records.MODELS, records.OwnModel, records.ModelSection),
+        data=_named_or_own(
+            reading, raw.get("data", {}), "data", records.DATASETS, records.OwnData, records.DataSection
+        ),
+        model=_named_or_own(
+            reading, raw.get("model", {}), "model", records.MODELS, records.OwnModel, records.ModelSection
+        ),
         loss=_losses(reading, raw),
-        optimizer=_named(reading, raw, "optimizer", records.OPTIMIZERS, records.OptimizerSection),
-        schedule=_named(reading, raw, "schedule", records.SCHEDULES, records.ScheduleSection, "constant"),
+        optimizer=_named(
+            reading, raw.get("optimizer", {}), "optimizer", records.OPTIMIZERS, records.OptimizerSection
+        ),
+        schedule=_named_or_own(
+            reading,
+            _with_name(raw.get("schedule", {}), "constant"),
+            "schedule",
+            records.SCHEDULES,
+            records.OwnSchedule,
+            records.ScheduleSection,
+        ),
         train=reading.section(records.TrainSection, raw.get("train", {}), "train"),
         observe=reading.section(records.ObserveSection, raw.get("observe", {}), "observe"),
         check=reading.section(records.CheckSection, raw.get("check", {}), "check"),
@@ -103,19 +116,18 @@ def _read(reading: Reading, raw: dict[str, Any], name: str) -> RunConfig:
     return config
 
 
-def _named(
-    reading: Reading,
-    raw: Mapping[str, Any],
-    key: str,
-    variants: Mapping[str, type[S]],
-    base: type[S],
-    default: str | None = None,
-) -> S:
+def _with_name(table: object, name: str) -> object:
+    """A table that names nothing else is the one of that name."""
+    if not isinstance(table, dict) or "name" in table or "use" in table:
+        return table
+    return {"name": name, **table}
+
+
+def _named(reading: Reading, table: object, key: str, variants: Mapping[str, type[S]], base: type[S]) -> S:
     """The record that belongs to the section's name; the shared one where that is wrong, to find more."""
-    table = raw.get(key, {})
     if not isinstance(table, dict):
         return reading.section(base, table, key)
-    name = table.get("name", default)
+    name = table.get("name")
     if isinstance(name, str) and name in variants:
         return reading.section(variants[name], table, key, variants)
     if name is None:
@@ -128,15 +140,14 @@ def _named(
 
 def _named_or_own(
     reading: Reading,
-    raw: Mapping[str, Any],
+    table: object,
     key: str,
     variants: Mapping[str, type[S]],
     own: type[S],
     base: type[S],
 ) -> S:
-    table = raw.get(key, {})
     if not isinstance(table, dict) or "use" not in table:
-        return _named(reading, raw, key, variants, base)
+        return _named(reading, table, key, variants, base)
     if "name" in table:
         reading.problem(f"{key}.use", f"{key} has a name too; keep one of the two", table["use"])
     return reading.section(own, table, key, variants)
@@ -160,10 +171,13 @@ def _losses(reading: Reading, raw: Mapping[str, Any]) -> tuple[LossTerm, ...]:
     if not isinstance(tables, list):
         reading.problem("loss", "must be a list of tables: write [[loss]] with two brackets")
         return ()
-    terms = tuple(reading.section(LossTerm, table, f"loss.{i}") for i, table in enumerate(tables))
-    names = [term.name for term in terms if term.name is not None]
-    for name in {name for name in names if names.count(name) > 1}:
-        reading.problem("loss", f"{name} is there twice; give it once with the sum of the weights")
+    terms = tuple(
+        _named(reading, table, f"loss.{i}", records.LOSSES, LossTerm) for i, table in enumerate(tables)
+    )
+    names = [(term.name, term.target) for term in terms if term.name]
+    for name, target in sorted({each for each in names if names.count(each) > 1}):
+        of = "" if target == "y" else f" of target {target}"
+        reading.problem("loss", f"{name}{of} is there twice; give it once with the sum of the weights")
     if terms and all(term.weight == 0 for term in terms):
         reading.problem("loss", "every weight is 0: nothing is left to minimise; give one a weight above 0")
     return terms
@@ -184,6 +198,16 @@ def _across_keys(reading: Reading, raw: Mapping[str, Any], config: RunConfig) ->
     if isinstance(model, records.TransformerModel) and model.width % model.heads:
         wrong = f"must divide model.width = {model.width} without remainder, such as {_divisor(model)}"
         reading.problem("model.heads", wrong, model.heads)
+    if isinstance(config.optimizer, records.SgdOptimizer):
+        _one_momentum(reading, config.optimizer)
+
+
+def _one_momentum(reading: Reading, sgd: records.SgdOptimizer) -> None:
+    if sgd.ema_momentum and (sgd.momentum or sgd.nesterov):
+        wrong = "is another form of optimizer.momentum; keep one of the two"
+        reading.problem("optimizer.ema_momentum", wrong, sgd.ema_momentum)
+    elif sgd.nesterov and not sgd.momentum:
+        reading.problem("optimizer.nesterov", "needs optimizer.momentum above 0, such as 0.9", sgd.nesterov)
 
 
 def _divisor(model: records.TransformerModel) -> int:

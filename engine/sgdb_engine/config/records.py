@@ -77,8 +77,8 @@ class TextData(DataSection, frozen=True, kw_only=True):
 
 class CsvData(DataSection, frozen=True, kw_only=True):
     path: str
-    target: str
-    """Name of the column to predict."""
+    target: str | Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Name of the column to predict; of several, each is a target of its own name."""
     delimiter: Character = ","
 
 
@@ -87,11 +87,16 @@ class FileData(DataSection, frozen=True, kw_only=True):
     """npz: a file with the arrays x and y. mnist, cifar10: the folder with the original files."""
 
 
+class PlacedDigitsData(DataSection, frozen=True, kw_only=True):
+    side: Annotated[int, Meta(ge=9, le=64)] = 16
+    """Pixels of a picture's side; each digit of 8 × 8 pixels lies somewhere in it."""
+
+
 class OwnData(DataSection, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
     """Handed to the function by name."""
-    classes: Annotated[int, Meta(ge=2)] | None = None
-    """How many there are, where the data do not tell."""
+    classes: Annotated[int, Meta(ge=2)] | dict[str, Annotated[int, Meta(ge=2)]] | None = None
+    """How many there are, where the data do not tell; of several targets by name."""
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Processes that load batches of a Dataset."""
 
@@ -111,9 +116,15 @@ class ModelSection(Section, frozen=True, kw_only=True):
 Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu"]
 
 
+Init = Literal[
+    "default", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "orthogonal", "lsuv"
+]
+
+
 class BuiltInModel(ModelSection, frozen=True, kw_only=True):
     dropout: Fraction = 0.0
-    init: Literal["default"] = "default"
+    init: Init = "default"
+    """Of the weights of linear and convolutional layers."""
 
 
 class MlpModel(BuiltInModel, frozen=True, kw_only=True):
@@ -148,9 +159,20 @@ class OwnModel(ModelSection, frozen=True, kw_only=True):
 class LossTerm(Section, frozen=True, kw_only=True):
     """[[loss]]: one term; the loss is their weighted sum."""
 
-    name: Literal["cross_entropy", "binary_cross_entropy", "mse", "l1", "smooth_l1"]
+    name: str
     weight: NotNegative = 1.0
-    target: Literal["y"] = "y"
+    target: str = "y"
+    """Which of the data's targets it is for; a built-in model has a head for each."""
+
+
+class CrossEntropyTerm(LossTerm, frozen=True, kw_only=True):
+    label_smoothing: Fraction = 0.0
+    """Share of each target that is spread over all classes (Szegedy et al. 2016)."""
+
+
+class HuberTerm(LossTerm, frozen=True, kw_only=True):
+    delta: Positive = 1.0
+    """Error at which the squared loss goes over into the absolute one."""
 
 
 class OptimizerSection(Section, frozen=True, kw_only=True):
@@ -163,6 +185,11 @@ class OptimizerSection(Section, frozen=True, kw_only=True):
 
 class SgdOptimizer(OptimizerSection, frozen=True, kw_only=True):
     momentum: Fraction = 0.0
+    """PyTorch's form: b ← momentum · b + g, beginning with b = g."""
+    nesterov: bool = False
+    """Looks ahead: g + momentum · b takes the place of b."""
+    ema_momentum: Fraction = 0.0
+    """The form of an exponential moving average: m ← ema_momentum · m + (1 − ema_momentum) · g, beginning with 0."""
 
 
 class AdamOptimizer(OptimizerSection, frozen=True, kw_only=True):
@@ -171,6 +198,13 @@ class AdamOptimizer(OptimizerSection, frozen=True, kw_only=True):
 
 class AdamWOptimizer(AdamOptimizer, frozen=True, kw_only=True):
     weight_decay: NotNegative = 0.01
+    """θ ← θ − lr · weight_decay · θ, beside the step of Adam."""
+
+
+class RmspropOptimizer(OptimizerSection, frozen=True, kw_only=True):
+    alpha: Fraction = 0.99
+    """Of the moving average of the squared gradient."""
+    momentum: Fraction = 0.0
 
 
 class ScheduleSection(Section, frozen=True, kw_only=True):
@@ -181,15 +215,63 @@ class ScheduleSection(Section, frozen=True, kw_only=True):
     """Optimizer steps over which the learning rate rises linearly to its full value."""
 
 
-class CosineSchedule(ScheduleSection, frozen=True, kw_only=True):
+Shrinking = Annotated[float, Meta(gt=0, le=1)]
+
+
+class DecliningSchedule(ScheduleSection, frozen=True, kw_only=True):
     final_fraction: UnitInterval = 0.0
+    """What is left of the learning rate at the end."""
+
+
+class ExponentialSchedule(ScheduleSection, frozen=True, kw_only=True):
+    final_fraction: Shrinking = 0.01
     """What is left of the learning rate at the end."""
 
 
 class StepSchedule(ScheduleSection, frozen=True, kw_only=True):
     every: Count
     """Optimizer steps between two drops, counted from the end of the warm-up."""
-    factor: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    factor: Shrinking = 0.1
+
+
+class CyclicSchedule(ScheduleSection, frozen=True, kw_only=True):
+    period: Count
+    """Optimizer steps from one valley to the next."""
+    low_fraction: UnitInterval = 0.1
+    """The valleys, as a share of optimizer.lr, which is the peaks."""
+
+
+class OneCycleSchedule(ScheduleSection, frozen=True, kw_only=True):
+    rise: Annotated[float, Meta(gt=0, lt=1)] = 0.3
+    """Share of the steps in which the learning rate rises to optimizer.lr."""
+    start_fraction: UnitInterval = 0.04
+    final_fraction: UnitInterval = 0.0
+
+
+class PlateauSchedule(ScheduleSection, frozen=True, kw_only=True):
+    factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    patience: CountOrZero = 5
+    """Validations without an improvement of val/loss that are let pass before the learning rate drops."""
+    min_delta: NotNegative = 0.0
+    """An improvement is one by more than this."""
+    final_fraction: UnitInterval = 0.0
+    """It does not drop below this share of optimizer.lr."""
+
+
+class SgdrSchedule(ScheduleSection, frozen=True, kw_only=True):
+    period: Count
+    """Optimizer steps of the first cosine, from the end of the warm-up to the first restart."""
+    growth: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    """Each cosine is so many times as long as the one before."""
+    final_fraction: UnitInterval = 0.0
+    """What is left of the learning rate before each restart."""
+
+
+class OwnSchedule(ScheduleSection, frozen=True, kw_only=True):
+    use: ImportPath | None = None
+    """function(step, total_steps) → factor of optimizer.lr, steps counted from 0 at the end of the warm-up."""
+    arguments: dict[str, Any] = {}
+    """Handed to the function by name."""
 
 
 class EarlyStopping(Section, frozen=True, kw_only=True):
@@ -264,6 +346,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 DATASETS: dict[str, type[DataSection]] = {
     "five_points": DataSection,
     "digits": DigitsData,
+    "placed_digits": PlacedDigitsData,
     "wine": DataSection,
     "breast_cancer": DataSection,
     "diabetes": DataSection,
@@ -275,15 +358,30 @@ DATASETS: dict[str, type[DataSection]] = {
     "cifar10": FileData,
 }
 MODELS: dict[str, type[ModelSection]] = {"mlp": MlpModel, "cnn": CnnModel, "transformer": TransformerModel}
+LOSSES: dict[str, type[LossTerm]] = {
+    "cross_entropy": CrossEntropyTerm,
+    "binary_cross_entropy": LossTerm,
+    "mse": LossTerm,
+    "l1": LossTerm,
+    "smooth_l1": LossTerm,
+    "huber": HuberTerm,
+}
 OPTIMIZERS: dict[str, type[OptimizerSection]] = {
     "sgd": SgdOptimizer,
     "adam": AdamOptimizer,
     "adamw": AdamWOptimizer,
+    "rmsprop": RmspropOptimizer,
 }
 SCHEDULES: dict[str, type[ScheduleSection]] = {
     "constant": ScheduleSection,
-    "cosine": CosineSchedule,
     "step": StepSchedule,
+    "exponential": ExponentialSchedule,
+    "linear": DecliningSchedule,
+    "cosine": DecliningSchedule,
+    "cyclic": CyclicSchedule,
+    "one_cycle": OneCycleSchedule,
+    "plateau": PlateauSchedule,
+    "sgdr": SgdrSchedule,
 }
 
 

@@ -49,6 +49,8 @@ def expected(kind: inspect.Type) -> str:
             return _text(kind)
         case inspect.TupleType(item_types=items):
             return f"a list of {len(items)}, each {expected(items[0])}"
+        case inspect.VarTupleType(item_type=item):
+            return f"a list, each {expected(item)}"
         case inspect.DictType():
             return "a table { key = value, … }"
     return "another type"

@@ -4,7 +4,7 @@ from sgdb_engine.workload.build import build
 from sgdb_engine.workload.devices import choose_device
 from sgdb_engine.workload.importing import load_object
 from sgdb_engine.workload.losses import WeightedLoss
-from sgdb_engine.workload.schedules import planned_lr, planned_steps
+from sgdb_engine.workload.schedules import misfits, planned_lr, planned_steps
 from sgdb_engine.workload.workload import Workload
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "build",
     "choose_device",
     "load_object",
+    "misfits",
     "planned_lr",
     "planned_steps",
 ]

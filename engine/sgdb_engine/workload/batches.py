@@ -1,7 +1,7 @@
 """Examples → shuffled batches on the device."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,16 +10,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sgdb_engine.workload.devices import fits
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Any]
+"""Inputs, and the target: a tensor, or of several targets a dict of them by name."""
 
 
 class InMemory(Dataset[Batch]):
-    """Examples as two tensors; an index tensor gathers a whole batch at once, on the device."""
+    """Examples as tensors; an index tensor gathers a whole batch at once, on the device."""
 
-    def __init__(self, x: Tensor, y: Tensor, device: torch.device) -> None:
-        size_bytes = x.numel() * x.element_size() + y.numel() * y.element_size()
+    def __init__(self, x: Tensor, targets: Mapping[str, Tensor], device: torch.device) -> None:
+        size_bytes = sum(each.numel() * each.element_size() for each in (x, *targets.values()))
         home = device if fits(size_bytes, device) else torch.device("cpu")
-        self.x, self.y = x.to(home), y.to(home)
+        self.x, self.targets = x.to(home), {name: y.to(home) for name, y in targets.items()}
         self.device = device
 
     def __len__(self) -> int:
@@ -27,7 +28,8 @@ class InMemory(Dataset[Batch]):
 
     def __getitem__(self, index: Tensor | list[int]) -> Batch:
         chosen = torch.as_tensor(index, device=self.x.device)
-        return self.x[chosen].to(self.device), self.y[chosen].to(self.device)
+        y = {name: target[chosen].to(self.device) for name, target in self.targets.items()}
+        return self.x[chosen].to(self.device), y if len(y) > 1 else next(iter(y.values()))
 
 
 class BatchIndices(Sampler[Tensor]):
@@ -50,7 +52,7 @@ class BatchIndices(Sampler[Tensor]):
 
 
 class DeviceLoader(DataLoader[Any]):
-    """Batches (x, y) of a Dataset of (x, y), moved to the device."""
+    """Batches (x, y) of a Dataset of (x, y), y maybe a dict, moved to the device."""
 
     def __init__(self, dataset: Dataset[Any], *, device: torch.device, **options: Any) -> None:
         super().__init__(dataset, **options)
@@ -58,10 +60,19 @@ class DeviceLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
         for x, y in super().__iter__():
-            yield self._moved(x), self._moved(y)
+            yield moved((x, y), self.device)
 
-    def _moved(self, values: Tensor) -> Tensor:
-        return single_precision(values).to(self.device, non_blocking=True)
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device, in single precision."""
+    x, y = batch
+    if isinstance(y, Mapping):
+        return _moved(x, device), {name: _moved(each, device) for name, each in y.items()}
+    return _moved(x, device), _moved(y, device)
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    return single_precision(values).to(device, non_blocking=True)
 
 
 def single_precision(values: Tensor) -> Tensor:

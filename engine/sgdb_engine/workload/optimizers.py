@@ -7,12 +7,19 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sgdb_engine.config.records import AdamOptimizer, OptimizerSection, SgdOptimizer
+from sgdb_engine.config.records import AdamOptimizer, OptimizerSection, RmspropOptimizer, SgdOptimizer
+from sgdb_engine.workload.ema_momentum import EmaMomentum
 
 
 def sgd(section: SgdOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    if section.ema_momentum:
+        return EmaMomentum(parameters, section.lr, section.ema_momentum, section.weight_decay)
     return torch.optim.SGD(
-        parameters, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay
+        parameters,
+        lr=section.lr,
+        momentum=section.momentum,
+        nesterov=section.nesterov,
+        weight_decay=section.weight_decay,
     )
 
 
@@ -26,10 +33,21 @@ def adamw(section: AdamOptimizer, parameters: Iterable[nn.Parameter]) -> Optimiz
     )
 
 
+def rmsprop(section: RmspropOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    return torch.optim.RMSprop(
+        parameters,
+        lr=section.lr,
+        alpha=section.alpha,
+        momentum=section.momentum,
+        weight_decay=section.weight_decay,
+    )
+
+
 OPTIMIZERS: dict[str, Callable[[Any, Iterable[nn.Parameter]], Optimizer]] = {
     "sgd": sgd,
     "adam": adam,
     "adamw": adamw,
+    "rmsprop": rmsprop,
 }
 
 

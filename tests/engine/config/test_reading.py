@@ -88,7 +88,7 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
         ("lr = 1e-3", "lr = true", "optimizer.lr = true: must be a number"),
         ("lr = 1e-3", "", "optimizer.lr: missing; must be a number, at least 0"),
         ("lr = 1e-3", "lr = 1e-3\nbetas = [0.9]", "optimizer.betas = [0.9]: must be a list of 2"),
-        ("lr = 1e-3", "lr = 1e-3\nmomentum = 0.9", "optimizer.momentum = 0.9: is a key of sgd only"),
+        ("lr = 1e-3", "lr = 1e-3\nmomentum = 0.9", "optimizer.momentum = 0.9: is a key of sgd and rmsprop only"),
         ("epochs = 2", "epochs = 2.5", "train.epochs = 2.5: must be a whole number, at least 1."),
         ("epochs = 2", "epochs = 2\nbatch_size = 0", 'a whole number, at least 1 or "full"'),
         ("epochs = 2", 'epochs = 2\nbatch_size = "ful"', "Did you mean 'full'?"),

@@ -21,7 +21,7 @@ from sgdb_engine.workload.losses import Task
 
 def read(name: str, folder: Path, task: Task = "classes", **keys: Any) -> Examples:
     section = RECORDS[name](name=name, **keys)
-    return DATASETS[name](Wanted(section=section, folder=folder, seed=0, task=task))
+    return DATASETS[name](Wanted(section=section, folder=folder, seed=0, tasks={"y": task}))
 
 
 class Dangerous:
@@ -43,21 +43,21 @@ class TestCsv:
         self.write(tmp_path, "a,kind,b\n1,cat,2\n3,dog,4\n5,cat,6\n")
         examples = read("csv", tmp_path, path="table.csv", target="kind")
         assert examples.x.tolist() == [[1, 2], [3, 4], [5, 6]]
-        assert (examples.y.tolist(), examples.classes) == ([0, 1, 0], 2)
+        assert (examples.targets["y"].values.tolist(), examples.targets["y"].classes) == ([0, 1, 0], 2)
 
     def test_numbers_as_classes_are_ordered_by_value(self, tmp_path: Path) -> None:
         self.write(tmp_path, "a,y\n1,10\n2,9\n3,10\n")
-        assert read("csv", tmp_path, path="table.csv", target="y").y.tolist() == [1, 0, 1]
+        assert read("csv", tmp_path, path="table.csv", target="y").targets["y"].values.tolist() == [1, 0, 1]
 
     @pytest.mark.parametrize("column", [["2.0", "1"], ["1.5a", "2.5"], ["cat", "0.5"], ["", "3"]])
     def test_whole_numbers_and_words_are_classes(self, tmp_path: Path, column: list[str]) -> None:
         self.write(tmp_path, "a,y\n" + "".join(f"1,{word}\n" for word in column))
-        assert read("csv", tmp_path, path="table.csv", target="y").classes == 2
+        assert read("csv", tmp_path, path="table.csv", target="y").targets["y"].classes == 2
 
     def test_with_a_regression_loss_the_target_is_a_number(self, tmp_path: Path) -> None:
         self.write(tmp_path, "a,y\n1,10.5\n2,9\n")
         examples = read("csv", tmp_path, "numbers", path="table.csv", target="y")
-        assert (examples.y.tolist(), examples.classes) == ([[10.5], [9]], None)
+        assert (examples.targets["y"].values.tolist(), examples.targets["y"].classes) == ([[10.5], [9]], None)
 
     def test_an_empty_cell_is_nan(self, tmp_path: Path) -> None:
         self.write(tmp_path, "a,b,y\n1,,0\n2,3,1\n")
@@ -96,7 +96,7 @@ class TestCsv:
             examples = read("csv", folder, path="table.csv", target="y")
         except DataError:
             return
-        assert len(examples.x) == len(examples.y)
+        assert len(examples.x) == len(examples.targets["y"].values)
 
 
 class TestNpz:
@@ -104,7 +104,7 @@ class TestNpz:
         np.savez(tmp_path / "d.npz", x=np.arange(6.0).reshape(3, 2), y=np.array([0, 2, 1]))
         examples = read("npz", tmp_path, path="d.npz")
         assert examples.x.dtype == torch.float32
-        assert (examples.y.tolist(), examples.classes) == ([0, 2, 1], 3)
+        assert (examples.targets["y"].values.tolist(), examples.targets["y"].classes) == ([0, 2, 1], 3)
 
     @pytest.mark.parametrize(
         ("arrays", "told"),
@@ -164,7 +164,7 @@ class TestNpz:
             examples = read("npz", folder, path="d.npz")
         except DataError:
             return
-        assert len(examples.x) == len(examples.y)
+        assert len(examples.x) == len(examples.targets["y"].values)
 
 
 def idx(values: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
@@ -186,7 +186,7 @@ class TestMnist:
         examples = read("mnist", tmp_path, path=".")
         assert examples.x.shape == (5, 1, 3, 3)
         assert examples.x.flatten().tolist() == list(range(45))
-        assert examples.y.tolist() == self.labels.tolist()
+        assert examples.targets["y"].values.tolist() == self.labels.tolist()
 
     @pytest.mark.parametrize("keep", [0, 3, 10, 16, 60])
     def test_a_cut_file_is_told(self, tmp_path: Path, keep: int) -> None:
@@ -219,7 +219,7 @@ class TestCifar10:
             (tmp_path / f"data_batch_{number}.bin").write_bytes(record.tobytes() * 2)
         examples = read("cifar10", tmp_path, path=".")
         assert examples.x.shape == (4, 3, 32, 32)
-        assert examples.y.tolist() == [1, 1, 2, 2]
+        assert examples.targets["y"].values.tolist() == [1, 1, 2, 2]
         assert float(examples.x[0, 0, 0, 1]) == 2
 
     def test_the_python_version_is_refused_with_the_reason(self, tmp_path: Path) -> None:

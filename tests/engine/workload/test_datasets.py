@@ -18,14 +18,14 @@ from sgdb_engine.workload.datasets.examples import Examples, Wanted
 
 def read(name: str, folder: Path = Path(), seed: int = 0, **keys: Any) -> Examples:
     section: DataSection = RECORDS[name](name=name, **keys)
-    return DATASETS[name](Wanted(section=section, folder=folder, seed=seed, task="classes"))
+    return DATASETS[name](Wanted(section=section, folder=folder, seed=seed, tasks={"y": "classes"}))
 
 
 def test_the_five_points_are_the_courses() -> None:
     examples = read("five_points")
     points = [[1.2, -3.4], [2.3, 2.8], [-0.7, 1.2], [3.2, -0.4], [-1.3, 2.3]]
     assert torch.equal(examples.x, torch.tensor(points))
-    assert examples.y.tolist() == [0, 0, 1, 1, 2]
+    assert examples.targets["y"].values.tolist() == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_bundled_sets_have_their_known_shapes(
 ) -> None:
     examples = read(name)
     assert tuple(examples.x.shape) == x_shape
-    assert examples.classes == classes
+    assert examples.targets["y"].classes == classes
     if classes:
-        assert examples.y.unique().tolist() == list(range(classes))
+        assert examples.targets["y"].values.unique().tolist() == list(range(classes))
     else:
-        assert examples.y.shape == (442, 1)
+        assert examples.targets["y"].values.shape == (442, 1)
 
 
 def test_digits_can_be_given_as_8_bit_pictures() -> None:
@@ -63,7 +63,7 @@ def test_without_scikit_learn_the_message_says_what_to_install(monkeypatch: pyte
 def test_spirals_have_the_points_and_classes_asked_for() -> None:
     examples = read("spirals", points=101, classes=4)
     assert tuple(examples.x.shape) == (101, 2)
-    assert examples.y.unique().tolist() == [0, 1, 2, 3]
+    assert examples.targets["y"].values.unique().tolist() == [0, 1, 2, 3]
     assert float(examples.x.norm(dim=1).max()) <= 1 + 1e-6
 
 
@@ -76,7 +76,7 @@ def test_without_noise_the_arms_lie_on_their_curve() -> None:
     examples = read("spirals", noise=0.0, classes=2)
     radius = examples.x.norm(dim=1)
     angle = torch.atan2(examples.x[:, 1], examples.x[:, 0])
-    off = (angle - 2 * torch.pi * (radius + examples.y / 2)).cos()
+    off = (angle - 2 * torch.pi * (radius + examples.targets["y"].values / 2)).cos()
     assert torch.allclose(off, torch.ones_like(off), atol=1e-4)
 
 
@@ -93,9 +93,9 @@ def test_the_target_of_a_character_is_the_next_one(tmp_path_factory: Any, text: 
     examples = read("text", path.parent, path="a.txt", context=4)
     vocabulary = sorted(set(text))
     pieces = (len(text) - 1) // 4
-    assert examples.classes == len(vocabulary)
+    assert examples.targets["y"].classes == len(vocabulary)
     written = "".join(vocabulary[token] for token in examples.x.flatten().tolist())
-    ahead = "".join(vocabulary[token] for token in examples.y.flatten().tolist())
+    ahead = "".join(vocabulary[token] for token in examples.targets["y"].values.flatten().tolist())
     assert (written, ahead) == (text[: pieces * 4], text[1 : pieces * 4 + 1])
 
 

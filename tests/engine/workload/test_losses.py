@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdb_engine.config.records import LossTerm
+from sgdb_engine.config.records import CrossEntropyTerm, HuberTerm, LossTerm
 from sgdb_engine.workload.losses import (
     WeightedLoss,
     accuracy,
@@ -74,3 +74,22 @@ def test_accuracy_is_the_share_of_right_arg_maxima() -> None:
     scores = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0], [0.0, 5.0]])
     assert float(accuracy(scores, torch.tensor([0, 1, 1, 1]))) == 0.75
     assert float(binary_accuracy(torch.tensor([[2.0], [-1.0]]), torch.tensor([1, 1]))) == 0.5
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    scores = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = build_loss([CrossEntropyTerm(name="cross_entropy", label_smoothing=0.1)])
+    wanted = torch.full((6, 4), 0.1 / 4, dtype=torch.float64)
+    wanted[torch.arange(6), labels] += 0.9
+    by_hand = -(wanted * scores.log_softmax(1)).sum(1).mean()
+    assert float(loss(scores, labels)) == pytest.approx(float(by_hand), rel=1e-12)
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 3))
+def test_huber_is_quadratic_up_to_delta_and_linear_beyond(error: float, delta: float) -> None:
+    loss = build_loss([HuberTerm(name="huber", delta=delta)])
+    found = float(loss(torch.tensor([[error]], dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)))
+    size = abs(error)
+    expected = size**2 / 2 if size <= delta else delta * (size - delta / 2)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -7,23 +7,23 @@ import torch
 from torch import nn
 
 from sgdb_engine.config.records import CnnModel, MlpModel, TransformerModel
-from sgdb_engine.workload.datasets.examples import Facts
+from sgdb_engine.workload.datasets.examples import Facts, TargetFacts
 from sgdb_engine.workload.models import MODELS
 
 
 def mlp(**keys: Any) -> nn.Module:
-    facts = Facts(kind="table", x_shape=(6,), y_shape=(), classes=3)
-    return MODELS["mlp"](MlpModel(name="mlp", **keys), facts, 3)
+    facts = Facts(kind="table", x_shape=(6,), targets={"y": TargetFacts((), 3)})
+    return MODELS["mlp"](MlpModel(name="mlp", **keys), facts, {"y": 3})
 
 
 def cnn(side: int, **keys: Any) -> nn.Module:
-    facts = Facts(kind="images", x_shape=(2, side, side), y_shape=(), classes=3)
-    return MODELS["cnn"](CnnModel(name="cnn", **keys), facts, 3)
+    facts = Facts(kind="images", x_shape=(2, side, side), targets={"y": TargetFacts((), 3)})
+    return MODELS["cnn"](CnnModel(name="cnn", **keys), facts, {"y": 3})
 
 
 def transformer(**keys: Any) -> nn.Module:
-    facts = Facts(kind="tokens", x_shape=(12,), y_shape=(12,), classes=20, vocabulary=20)
-    return MODELS["transformer"](TransformerModel(name="transformer", width=16, **keys), facts, 20)
+    facts = Facts(kind="tokens", x_shape=(12,), targets={"y": TargetFacts((12,), 20)}, vocabulary=20)
+    return MODELS["transformer"](TransformerModel(name="transformer", width=16, **keys), facts, {"y": 20})
 
 
 def test_an_mlp_without_layers_is_linear() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sgdb_engine.config.records import DataSection
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.examples import Examples
+from sgdb_engine.workload.datasets.examples import Examples, with_target
 from sgdb_engine.workload.datasets.splitting import normalised, split
 
 SECTION = DataSection(name="wine", normalise=False)
@@ -16,15 +16,15 @@ SECTION = DataSection(name="wine", normalise=False)
 def numbered(num_examples: int) -> Examples:
     """Examples that tell their number, of as many classes."""
     x = torch.arange(num_examples).float().unsqueeze(1)
-    return Examples(x=x, y=torch.arange(num_examples), kind="table", classes=num_examples)
+    return with_target(x=x, y=torch.arange(num_examples), kind="table", classes=num_examples)
 
 
 @given(st.integers(2, 200), st.floats(0, 0.5), st.integers(0, 2**31))
 def test_each_example_is_on_exactly_one_side(num_examples: int, validation: float, seed: int) -> None:
     section = DataSection(name="wine", normalise=False, validation=validation)
     parts = split(numbered(num_examples), section, seed)
-    held_out = parts.val[1].tolist() if parts.val else []
-    assert sorted(parts.train[1].tolist() + held_out) == list(range(num_examples))
+    held_out = parts.val[1]["y"].tolist() if parts.val else []
+    assert sorted(parts.train[1]["y"].tolist() + held_out) == list(range(num_examples))
     assert len(held_out) == (max(1, round(num_examples * validation)) if validation else 0)
 
 
@@ -33,8 +33,8 @@ def test_the_same_seed_holds_out_the_same_examples() -> None:
     assert one is not None
     assert same is not None
     assert other is not None
-    assert torch.equal(one[1], same[1])
-    assert not torch.equal(one[1], other[1])
+    assert torch.equal(one[1]["y"], same[1]["y"])
+    assert not torch.equal(one[1]["y"], other[1]["y"])
 
 
 def test_a_single_example_cannot_be_held_out() -> None:
@@ -45,7 +45,7 @@ def test_a_single_example_cannot_be_held_out() -> None:
 def test_statistics_are_those_of_the_training_examples() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(50, 3, generator=generator) * torch.tensor([1.0, 100.0, 1e4]) + 7
-    examples = Examples(x=x, y=torch.zeros(50, dtype=torch.int64), kind="table", classes=1)
+    examples = with_target(x=x, y=torch.zeros(50, dtype=torch.int64), kind="table", classes=1)
     parts = split(examples, DataSection(name="wine"), 0)
     assert torch.allclose(parts.train[0].mean(0), torch.zeros(3), atol=1e-5)
     assert torch.allclose(parts.train[0].std(0, correction=0), torch.ones(3), atol=1e-5)
@@ -75,9 +75,9 @@ def test_nan_stays_where_it_is_and_spoils_nothing_else() -> None:
 
 def test_regression_targets_are_standardised_too() -> None:
     y = torch.tensor([[100.0], [200.0], [300.0]])
-    parts = split(Examples(x=torch.randn(3, 2), y=y, kind="table"), DataSection(validation=0), 0)
-    assert float(parts.train[1].mean()) == pytest.approx(0, abs=1e-6)
-    assert float(parts.train[1].std(correction=0)) == pytest.approx(1, rel=1e-6)
+    parts = split(with_target(x=torch.randn(3, 2), y=y, kind="table"), DataSection(validation=0), 0)
+    assert float(parts.train[1]["y"].mean()) == pytest.approx(0, abs=1e-6)
+    assert float(parts.train[1]["y"].std(correction=0)) == pytest.approx(1, rel=1e-6)
 
 
 def test_random_labels_permute_the_training_targets_only() -> None:
@@ -86,8 +86,8 @@ def test_random_labels_permute_the_training_targets_only() -> None:
     shuffled, again = split(numbered(100), section, 3), split(numbered(100), section, 3)
     assert plain.val is not None
     assert shuffled.val is not None
-    assert torch.equal(plain.val[1], shuffled.val[1])
+    assert torch.equal(plain.val[1]["y"], shuffled.val[1]["y"])
     assert torch.equal(plain.train[0], shuffled.train[0])
-    assert not torch.equal(plain.train[1], shuffled.train[1])
-    assert sorted(plain.train[1].tolist()) == sorted(shuffled.train[1].tolist())
-    assert torch.equal(shuffled.train[1], again.train[1])
+    assert not torch.equal(plain.train[1]["y"], shuffled.train[1]["y"])
+    assert sorted(plain.train[1]["y"].tolist()) == sorted(shuffled.train[1]["y"].tolist())
+    assert torch.equal(shuffled.train[1]["y"], again.train[1]["y"])

@@ -1,38 +1,67 @@
 """Arrays from outside → examples, or what is wrong with them."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sgdb_engine.config.wording import listed, nearest
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.examples import Examples, Kind
-from sgdb_engine.workload.losses import Task
+from sgdb_engine.workload.datasets.examples import THE_TARGET, Examples, Kind, Target
+from sgdb_engine.workload.losses import FOR_NUMBERS, Task
 
 
-def examples_from_arrays(origin: str, x: Any, y: Any, task: Task, classes: int | None = None) -> Examples:
-    """x (N, …) and y (N,) or (N, …) as arrays or tensors of any number type → examples.
+def examples_from_arrays(
+    origin: str, x: Any, y: Any, tasks: Mapping[str, Task], classes: int | Mapping[str, int] | None = None
+) -> Examples:
+    """x (N, …) and y (N,) or (N, …), or a dict of these, as arrays or tensors of any number type → examples.
 
     x of int64 holds tokens, x of any other type numbers. Classes are counted from 0; where `classes` is not
     given there are as many as the largest label says. `origin` is what messages call the place.
     Raises DataError.
     """
-    inputs, targets = as_tensor(origin, "x", x), as_tensor(origin, "y", y)
+    inputs = as_tensor(origin, "x", x)
     if inputs.ndim < 2:
         raise DataError(f"{origin}: x is {tuple(inputs.shape)}; it must be (examples, features…)")
-    if targets.ndim < 1 or len(inputs) != len(targets):
-        raise DataError(
-            f"{origin}: x is {tuple(inputs.shape)} and y is {tuple(targets.shape)}: the lengths must agree"
-        )
-    if not inputs.numel():
-        raise DataError(f"{origin}: there are no data: x is {tuple(inputs.shape)}")
     kind = kind_of(inputs)
     inputs = inputs if kind == "tokens" else inputs.float()
+    given = dict(y) if isinstance(y, Mapping) else {THE_TARGET: y}
+    refuse_missing(origin, tasks, given)
+    targets = {}
+    for name, task in tasks.items():
+        number = classes.get(name) if isinstance(classes, Mapping) else classes
+        targets[name] = target_from_array(origin, inputs, name, given[name], task, number)
+    if not inputs.numel():
+        raise DataError(f"{origin}: there are no data: x is {tuple(inputs.shape)}")
+    return Examples(inputs, targets, kind)
+
+
+def target_from_array(
+    origin: str, inputs: Tensor, name: str, values: Any, task: Task, classes: int | None
+) -> Target:
+    """One target. Raises DataError."""
+    targets = as_tensor(origin, name, values)
+    if targets.ndim < 1 or len(inputs) != len(targets):
+        raise DataError(
+            f"{origin}: x is {tuple(inputs.shape)} and {name} is {tuple(targets.shape)}: the lengths must agree"
+        )
     if task == "numbers":
-        return Examples(x=inputs, y=targets.float().reshape(len(targets), -1), kind=kind)
-    labels = class_labels(origin, targets, sequence=kind == "tokens" and targets.shape == inputs.shape)
-    return Examples(x=inputs, y=labels, kind=kind, classes=classes or max(int(labels.max()) + 1, 1))
+        return Target(targets.float().reshape(len(targets), targets[0].numel() if len(targets) else 1))
+    sequence = kind_of(inputs) == "tokens" and targets.shape == inputs.shape
+    labels = class_labels(origin, name, targets, sequence=sequence)
+    return Target(labels, classes or max(int(labels.max()) + 1 if labels.numel() else 1, 1))
+
+
+def refuse_missing(origin: str, wanted: Iterable[str], given: Iterable[str]) -> None:
+    """Raises DataError where a loss is for a target that the data do not have."""
+    there = list(given)
+    for name in wanted:
+        if name not in there:
+            raise DataError(
+                f'loss.target = "{name}": {origin} has no such target; there is {listed(there)}.{nearest(name, there)}'
+            )
 
 
 def kind_of(x: Tensor) -> Kind:
@@ -54,12 +83,12 @@ def as_tensor(origin: str, name: str, values: Any) -> Tensor:
     return tensor.detach().cpu()
 
 
-def class_labels(origin: str, targets: Tensor, *, sequence: bool = False) -> Tensor:
+def class_labels(origin: str, name: str, targets: Tensor, *, sequence: bool = False) -> Tensor:
     """Targets (N,) or (N, 1), or (N, T) for sequences → int64. Raises DataError for no class numbers."""
     if not sequence and targets.ndim > 1:
         if targets[0].numel() != 1:
             raise DataError(
-                f"{origin}: y is {tuple(targets.shape)}; classes are one whole number an example, shape "
+                f"{origin}: {name} is {tuple(targets.shape)}; classes are one whole number an example, shape "
                 f"({len(targets)},); if this is one-hot, take its argmax(1)"
             )
         targets = targets.reshape(-1)
@@ -68,7 +97,7 @@ def class_labels(origin: str, targets: Tensor, *, sequence: bool = False) -> Ten
     if bool(wrong.any()):
         examples = ", ".join(f"{value:g}" for value in targets[wrong][:3].tolist())
         raise DataError(
-            f"{origin}: y holds {examples}; classes are whole numbers from 0. "
-            'For real numbers use the loss "mse", "l1" or "smooth_l1"'
+            f"{origin}: {name} holds {examples}; classes are whole numbers from 0. "
+            f"For real numbers use the loss {FOR_NUMBERS}"
         )
     return labels

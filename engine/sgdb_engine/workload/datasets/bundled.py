@@ -7,14 +7,14 @@ import torch
 
 from sgdb_engine.config.records import DataSection, DigitsData
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.examples import Examples, Wanted, with_target
 
 
 def digits(wanted: Wanted[DigitsData]) -> Examples:
     """1797 handwritten digits of 8 × 8 pixels, 10 classes."""
     x, y = _load("digits", "load_digits")
     pixels = torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8)
-    return Examples(
+    return with_target(
         x=pixels * (wanted.section.pixel_range / 16),
         y=torch.as_tensor(y, dtype=torch.int64),
         kind="images",
@@ -36,12 +36,12 @@ def diabetes(_: Wanted[DataSection]) -> Examples:
     """442 patients by 10 measures; the progress of the disease one year later, a number from 25 to 346."""
     x, y = _load("diabetes", "load_diabetes")
     target = torch.as_tensor(y, dtype=torch.float32).unsqueeze(1)
-    return Examples(x=torch.as_tensor(x, dtype=torch.float32), y=target, kind="table")
+    return with_target(x=torch.as_tensor(x, dtype=torch.float32), y=target, kind="table")
 
 
 def _classes(name: str, loader: str, classes: int) -> Examples:
     x, y = _load(name, loader)
-    return Examples(
+    return with_target(
         x=torch.as_tensor(x, dtype=torch.float32),
         y=torch.as_tensor(y, dtype=torch.int64),
         kind="table",

@@ -1,5 +1,6 @@
 """Examples and what is known of them before a model is built."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -10,6 +11,8 @@ from sgdb_engine.config.records import DataSection
 from sgdb_engine.workload.losses import Task
 
 S = TypeVar("S", bound=DataSection)
+THE_TARGET = "y"
+"""Name of a target that is the only one."""
 Kind = Literal["table", "images", "tokens", "other"]
 
 
@@ -21,8 +24,23 @@ class Wanted(Generic[S]):
     folder: Path
     """Where relative paths start."""
     seed: int
-    task: Task
-    """What the loss wants the targets to be."""
+    tasks: Mapping[str, Task]
+    """Target → what its losses want it to be."""
+
+    @property
+    def task(self) -> Task:
+        """What the losses want of the one target that most data sets have."""
+        return self.tasks[THE_TARGET] if THE_TARGET in self.tasks else next(iter(self.tasks.values()))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be predicted of each example."""
+
+    values: Tensor
+    """Classes int64 (N,), of tokens (N, T); numbers float32 (N, D)."""
+    classes: int | None = None
+    """None where they are numbers."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +49,22 @@ class Examples:
 
     x: Tensor
     """table (N, F), images (N, C, H, W), other (N, …): float32; tokens (N, T): int64."""
-    y: Tensor
-    """Classes int64 (N,), of tokens (N, T); numbers float32 (N, D)."""
+    targets: dict[str, Target]
     kind: Kind
-    classes: int | None = None
-    """None where the targets are numbers."""
+
+
+def with_target(x: Tensor, y: Tensor, kind: Kind, classes: int | None = None) -> Examples:
+    """Examples with the one target that most data sets have."""
+    return Examples(x, {THE_TARGET: Target(y, classes)}, kind)
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What a head has to fit."""
+
+    shape: tuple[int, ...]
+    """Of one example."""
+    classes: int | None
 
 
 @dataclass(frozen=True)
@@ -45,8 +74,7 @@ class Facts:
     kind: Kind
     x_shape: tuple[int, ...]
     """Of one example."""
-    y_shape: tuple[int, ...]
-    classes: int | None
+    targets: dict[str, TargetFacts]
     vocabulary: int | None = None
     """Different tokens."""
 
@@ -56,7 +84,9 @@ def facts_of(examples: Examples) -> Facts:
     return Facts(
         kind=examples.kind,
         x_shape=tuple(examples.x.shape[1:]),
-        y_shape=tuple(examples.y.shape[1:]),
-        classes=examples.classes,
+        targets={
+            name: TargetFacts(tuple(target.values.shape[1:]), target.classes)
+            for name, target in examples.targets.items()
+        },
         vocabulary=int(examples.x.max()) + 1 if examples.kind == "tokens" else None,
     )

@@ -11,7 +11,7 @@ import torch
 
 from sgdb_engine.config.records import FileData
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.examples import Examples, Wanted, with_target
 from sgdb_engine.workload.datasets.files import cannot_read, located
 
 Bytes = npt.NDArray[np.uint8]
@@ -27,7 +27,7 @@ def mnist(wanted: Wanted[FileData]) -> Examples:
     labels = read_idx(_idx_file(folder, "train-labels", 1), num_dims=1)
     if len(images) != len(labels):
         raise DataError(f"{folder}: {len(images)} pictures but {len(labels)} labels")
-    return Examples(
+    return with_target(
         x=torch.as_tensor(images).unsqueeze(1).float(),
         y=torch.as_tensor(labels).long(),
         kind="images",
@@ -82,7 +82,7 @@ def cifar10(wanted: Wanted[FileData]) -> Examples:
             "cifar-10-binary.tar.gz"
         )
     records = np.concatenate([_cifar_records(path) for path in files])
-    return Examples(
+    return with_target(
         x=torch.as_tensor(records[:, 1:]).reshape(-1, 3, 32, 32).float(),
         y=torch.as_tensor(records[:, 0]).long(),
         kind="images",

@@ -1,6 +1,7 @@
 """The user's own data, by import path."""
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from sgdb_engine.workload.losses import Task
 Datasets = tuple[Dataset[Any], Dataset[Any] | None]
 
 
-def own(section: OwnData, folder: Path, seed: int, task: Task) -> Examples | Datasets:
+def own(section: OwnData, folder: Path, seed: int, tasks: Mapping[str, Task]) -> Examples | Datasets:
     """Calls function(**arguments), with seed= too where it takes one.
 
     It gives arrays or tensors (x, y), which are then split and normalised as the config says, or its own
-    split as map-style Datasets (train, val), val maybe None, whose items are (x, y).
+    split as map-style Datasets (train, val), val maybe None, whose items are (x, y). Of several targets y is a
+    dict by name.
     Raises TargetError, DataError.
     """
     spec = section.use or ""
@@ -37,7 +39,7 @@ def own(section: OwnData, folder: Path, seed: int, task: Task) -> Examples | Dat
         )
     first, second = made
     if not isinstance(first, Dataset):
-        return examples_from_arrays(f'data.use = "{spec}"', first, second, task, section.classes)
+        return examples_from_arrays(f'data.use = "{spec}"', first, second, tasks, section.classes)
     if second is not None and not isinstance(second, Dataset):
         raise TargetError(
             f'data.use = "{spec}": gave a Dataset and a {type(second).__name__}; '

@@ -5,7 +5,7 @@ import math
 import torch
 
 from sgdb_engine.config.records import DataSection, SpiralsData
-from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.examples import Examples, Wanted, with_target
 
 FIVE_POINTS = (
     ((1.2, -3.4), 0),
@@ -19,7 +19,7 @@ FIVE_POINTS = (
 def five_points(_: Wanted[DataSection]) -> Examples:
     """Five points of three classes: the smallest problem that needs more than one layer."""
     points = torch.tensor([point for point, _ in FIVE_POINTS])
-    return Examples(x=points, y=torch.tensor([label for _, label in FIVE_POINTS]), kind="table", classes=3)
+    return with_target(x=points, y=torch.tensor([label for _, label in FIVE_POINTS]), kind="table", classes=3)
 
 
 def spirals(wanted: Wanted[SpiralsData]) -> Examples:
@@ -31,4 +31,4 @@ def spirals(wanted: Wanted[SpiralsData]) -> Examples:
     noise = section.noise * torch.randn(section.points, generator=generator)
     angle = 2 * math.pi * (radius + label / section.classes) + noise
     x = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=1)
-    return Examples(x=x, y=label, kind="table", classes=section.classes)
+    return with_target(x=x, y=label, kind="table", classes=section.classes)

@@ -12,10 +12,10 @@ from sgdb_engine.workload.datasets.examples import Examples
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs and targets of both parts; the held-out part is None where nothing is held out."""
+    """Inputs and targets, by name, of both parts; the held-out part is None where nothing is held out."""
 
-    train: tuple[Tensor, Tensor]
-    val: tuple[Tensor, Tensor] | None
+    train: tuple[Tensor, dict[str, Tensor]]
+    val: tuple[Tensor, dict[str, Tensor]] | None
 
 
 def split(examples: Examples, section: DataSection, seed: int) -> Split:
@@ -23,18 +23,23 @@ def split(examples: Examples, section: DataSection, seed: int) -> Split:
 
     Raises DataError where there is too little to split.
     """
-    x, y = examples.x, examples.y
+    x = examples.x
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(x), generator=generator)
     num_val = _held_out(len(x), section)
     train, val = order[num_val:], order[:num_val]
+    targets = {name: target.values for name, target in examples.targets.items()}
     if section.normalise and examples.kind != "tokens":
         x = normalised(x, x[train])
-        y = y if examples.classes is not None else normalised(y, y[train])
-    y_train = y[train]
+        numbers = {name: y for name, y in targets.items() if examples.targets[name].classes is None}
+        targets |= {name: normalised(y, y[train]) for name, y in numbers.items()}
+    labels = train
     if section.random_labels:
-        y_train = y_train[torch.randperm(len(y_train), generator=generator)]
-    return Split(train=(x[train], y_train), val=(x[val], y[val]) if num_val else None)
+        labels = train[torch.randperm(len(train), generator=generator)]
+    return Split(
+        train=(x[train], {name: y[labels] for name, y in targets.items()}),
+        val=(x[val], {name: y[val] for name, y in targets.items()}) if num_val else None,
+    )
 
 
 def _held_out(num_examples: int, section: DataSection) -> int:

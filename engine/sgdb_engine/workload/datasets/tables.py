@@ -14,42 +14,57 @@ from torch import Tensor
 from sgdb_engine.config.records import CsvData, FileData
 from sgdb_engine.config.wording import nearest, show
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.arrays import examples_from_arrays
-from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.arrays import examples_from_arrays, refuse_missing
+from sgdb_engine.workload.datasets.examples import THE_TARGET, Examples, Target, Wanted
 from sgdb_engine.workload.datasets.files import cannot_read, located
+from sgdb_engine.workload.losses import FOR_NUMBERS, Task
+
+Rows = list[tuple[int, list[str]]]
+"""Line number and cells."""
 
 
 def from_csv(wanted: Wanted[CsvData]) -> Examples:
-    """A table with a header line. All columns but the target are numbers; an empty cell is NaN. Classes may
+    """A table with a header line. All columns but the targets are numbers; an empty cell is NaN. Classes may
     be any words: they are numbered in sorted order."""
-    path = located(wanted.folder, wanted.section.path)
-    header, rows = _read_csv(path, wanted.section.delimiter)
-    target = wanted.section.target
-    if target not in header and len(header) == 1:
-        raise DataError(_one_column(path, header[0], wanted.section.delimiter))
-    if target not in header:
-        found = f"the columns are {', '.join(header[:12])}" if header else "the file has no header line"
-        raise DataError(f'data.target = "{target}": {found} ({path}).{nearest(target, header)}')
-    if len(header) < 2:
+    section, path = wanted.section, located(wanted.folder, wanted.section.path)
+    header, rows = _read_csv(path, section.delimiter)
+    columns = (
+        {THE_TARGET: section.target} if isinstance(section.target, str) else {t: t for t in section.target}
+    )
+    for column in columns.values():
+        _refuse_no_column(path, header, column, section.delimiter)
+    refuse_missing(str(path), wanted.tasks, columns)
+    features = [i for i, name in enumerate(header) if name not in columns.values()]
+    if not features:
         raise DataError(
-            f"{path}: there is no column beside the target; is data.delimiter = "
-            f"{show(wanted.section.delimiter)} right?"
+            f"{path}: there is no column beside the target; is data.delimiter = {show(section.delimiter)} right?"
         )
-    at = header.index(target)
-    features = [i for i in range(len(header)) if i != at]
     x = torch.tensor([[_number(path, header, i, line, row) for i in features] for line, row in rows])
-    if wanted.task == "classes":
-        words = [row[at].strip() for _, row in rows]
-        if real := _real_numbers(words):
-            raise DataError(
-                f"{path}, column {target}: holds real numbers ({', '.join(real[:MOST_SHOWN])}), but the loss "
-                'wants classes; use the loss "mse", "l1" or "smooth_l1", or give as data.target a column of '
-                "classes: words or whole numbers"
-            )
-        labels, classes = _numbered(words)
-        return Examples(x=x.reshape(len(rows), len(features)), y=labels, kind="table", classes=classes)
-    y = torch.tensor([[_number(path, header, at, line, row)] for line, row in rows])
-    return Examples(x=x.reshape(len(rows), len(features)), y=y.reshape(len(rows), 1), kind="table")
+    targets = {name: _column(path, header, columns[name], rows, task) for name, task in wanted.tasks.items()}
+    return Examples(x.reshape(len(rows), len(features)), targets, kind="table")
+
+
+def _refuse_no_column(path: Path, header: list[str], column: str, delimiter: str) -> None:
+    if column not in header and len(header) == 1:
+        raise DataError(_one_column(path, header[0], delimiter))
+    if column not in header:
+        found = f"the columns are {', '.join(header[:12])}" if header else "the file has no header line"
+        raise DataError(f'data.target = "{column}": {found} ({path}).{nearest(column, header)}')
+
+
+def _column(path: Path, header: list[str], column: str, rows: Rows, task: Task) -> Target:
+    at = header.index(column)
+    if task == "numbers":
+        numbers = [[_number(path, header, at, line, row)] for line, row in rows]
+        return Target(torch.tensor(numbers).reshape(len(rows), 1))
+    words = [row[at].strip() for _, row in rows]
+    if real := _real_numbers(words):
+        raise DataError(
+            f"{path}, column {column}: holds real numbers ({', '.join(real[:MOST_SHOWN])}), but the loss "
+            f"wants classes; use the loss {FOR_NUMBERS}, or give as data.target a column of classes: "
+            "words or whole numbers"
+        )
+    return Target(*_numbered(words))
 
 
 MOST_SHOWN = 3
@@ -75,7 +90,7 @@ def _real_numbers(words: list[str]) -> list[str]:
     return [word for word, number in numbers.items() if math.isfinite(number) and not number.is_integer()]
 
 
-def _read_csv(path: Path, delimiter: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _read_csv(path: Path, delimiter: str) -> tuple[list[str], Rows]:
     """The header, and the rows with their line numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -123,7 +138,7 @@ NEEDED = "an npz file with the arrays x and y is needed, as numpy.savez(path, x=
 
 
 def from_npz(wanted: Wanted[FileData]) -> Examples:
-    """The arrays x and y of an npz file; nothing pickled is read."""
+    """The arrays x and y of an npz file, or x and those of the losses' targets; nothing pickled is read."""
     path = located(wanted.folder, wanted.section.path)
     try:
         with path.open("rb") as file:
@@ -134,13 +149,13 @@ def from_npz(wanted: Wanted[FileData]) -> Examples:
                 raise DataError(f"{path}: cannot be read: it is not an npz file; {NEEDED}")
             file.seek(0)
             arrays = np.load(file, allow_pickle=False)
-            if missing := {"x", "y"} - set(arrays.files):
+            if missing := {"x", *wanted.tasks} - set(arrays.files):
                 there = ", ".join(arrays.files) or "none"
                 raise DataError(f"{path}: no array named {' nor '.join(sorted(missing))}; there are: {there}")
-            x, y = _array(path, arrays, "x"), _array(path, arrays, "y")
+            x, y = _array(path, arrays, "x"), {name: _array(path, arrays, name) for name in wanted.tasks}
     except UNREADABLE as error:
         raise cannot_read(path, error) from None
-    return examples_from_arrays(str(path), x, y, wanted.task)
+    return examples_from_arrays(str(path), x, y, wanted.tasks)
 
 
 def _array(path: Path, arrays: Any, name: str) -> Any:

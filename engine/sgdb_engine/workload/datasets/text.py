@@ -8,7 +8,7 @@ import torch
 
 from sgdb_engine.config.records import TextData
 from sgdb_engine.errors import DataError
-from sgdb_engine.workload.datasets.examples import Examples, Wanted
+from sgdb_engine.workload.datasets.examples import Examples, Wanted, with_target
 from sgdb_engine.workload.datasets.files import cannot_read, located
 
 
@@ -37,7 +37,7 @@ def text(wanted: Wanted[TextData]) -> Examples:
     pieces = (len(tokens) - 1) // context
     x = tokens[: pieces * context].reshape(pieces, context)
     y = tokens[1 : pieces * context + 1].reshape(pieces, context)
-    return Examples(x=x, y=y, kind="tokens", classes=len(vocabulary))
+    return with_target(x=x, y=y, kind="tokens", classes=len(vocabulary))
 
 
 def _text_files(folder: Path) -> list[Path]:

@@ -1,11 +1,14 @@
 """A small convolutional network."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sgdb_engine.config.records import CnnModel
 from sgdb_engine.errors import DataError
 from sgdb_engine.workload.datasets.examples import Facts
 from sgdb_engine.workload.models.activations import ACTIVATIONS
+from sgdb_engine.workload.models.heads import Heads, build_head
 
 SMALLEST_POOLED = 4
 """Pixels on the shorter side below which nothing is pooled any more."""
@@ -14,10 +17,10 @@ SMALLEST_POOLED = 4
 class Cnn(nn.Module):
     """3 × 3 convolutions, pooled by 2 after every second one, the mean over all places, a linear head.
 
-    Input (N, C, H, W), output (N, num_outputs). BatchNorm as in Ioffe & Szegedy 2015, before the activation.
+    Input (N, C, H, W), output (N, heads). BatchNorm as in Ioffe & Szegedy 2015, before the activation.
     """
 
-    def __init__(self, section: CnnModel, x_shape: tuple[int, ...], num_outputs: int) -> None:
+    def __init__(self, section: CnnModel, x_shape: tuple[int, ...], heads: Heads) -> None:
         super().__init__()
         channels, side, width = x_shape[0], min(x_shape[1:]), section.width
         self.convs, self.norms, self.activations, self.pools = (nn.ModuleList() for _ in range(4))
@@ -31,22 +34,21 @@ class Cnn(nn.Module):
             if pooled:
                 side, width = side // 2, width * 2
         self.dropout = nn.Dropout(section.dropout)
-        self.head = nn.Linear(channels, num_outputs)
+        self.head = build_head(channels, heads)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         for conv, norm, activation, pool in zip(
             self.convs, self.norms, self.activations, self.pools, strict=True
         ):
             x = pool(activation(norm(conv(x))))
-        output: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
-        return output
+        return self.head(self.dropout(x.mean(dim=(2, 3))))
 
 
-def build_cnn(section: CnnModel, facts: Facts, num_outputs: int) -> nn.Module:
+def build_cnn(section: CnnModel, facts: Facts, heads: Heads) -> nn.Module:
     """Raises DataError for what are no images."""
     if facts.kind != "images":
         raise DataError(
             f'model.name = "cnn": takes images (channels, height, width), one example here is '
             f'{facts.x_shape}; use "mlp"' + (' or "transformer"' if facts.kind == "tokens" else "")
         )
-    return Cnn(section, facts.x_shape, num_outputs)
+    return Cnn(section, facts.x_shape, heads)

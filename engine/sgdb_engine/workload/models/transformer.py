@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from sgdb_engine.config.records import TransformerModel
 from sgdb_engine.errors import DataError
 from sgdb_engine.workload.datasets.examples import Facts
+from sgdb_engine.workload.models.heads import Heads
 
 EMBEDDING_STD = 0.02
 """GPT-2's. PyTorch's own 1 would make the first loss of a tied model many times ln(vocabulary)."""
@@ -88,11 +89,12 @@ class Transformer(nn.Module):
         return output
 
 
-def build_transformer(section: TransformerModel, facts: Facts, num_outputs: int) -> nn.Module:
+def build_transformer(section: TransformerModel, facts: Facts, heads: Heads) -> nn.Module:
     """Raises DataError for what are no sequences of tokens with a target at each place."""
-    if facts.kind != "tokens" or facts.x_shape != facts.y_shape:
+    shapes = {target.shape for target in facts.targets.values()}
+    if facts.kind != "tokens" or len(heads) > 1 or shapes != {facts.x_shape}:
         raise DataError(
             'model.name = "transformer": predicts the next token at each place; these data are '
-            f"{facts.kind} with x {facts.x_shape} and y {facts.y_shape} an example"
+            f"{facts.kind} with x {facts.x_shape} and targets {', '.join(map(str, shapes))} an example"
         )
-    return Transformer(section, max(facts.vocabulary or 1, num_outputs), facts.x_shape[0])
+    return Transformer(section, max(facts.vocabulary or 1, *heads.values()), facts.x_shape[0])
