@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from sgdb_engine import balance
 from sgdb_engine.config.records import TrainSection
 from sgdb_engine.errors import DataError
+from sgdb_engine.noise_scale import EVERY as NOISE_EVERY
+from sgdb_engine.noise_scale import NoiseScale, norm_of
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.workload import Workload
 from sgdb_engine.workload.losses import WeightedLoss
@@ -70,6 +72,7 @@ def train_workload(
         enough: told each epoch when it is over, validation and all; True ends the training.
     """
     planned = plan(workload, train)
+    noise = NoiseScale()
     for epoch in count_to(planned.epochs):
         workload.model.train()
         batches = iter(workload.train)
@@ -81,7 +84,7 @@ def train_workload(
                 _refuse_empty(epoch, step)
                 epoch_ended(epoch)
                 break
-            update(workload, train, micro_batches, observer)
+            update(workload, train, micro_batches, observer, noise)
         else:
             epoch_ended(epoch)
         if workload.val is not None:
@@ -108,9 +111,16 @@ def _refuse_empty(epoch: int, step: int) -> None:
         raise DataError(f"train gave no batch in epoch {epoch}{again}")
 
 
-def update(workload: Workload, train: TrainSection, micro_batches: list[Any], observer: Observer) -> None:
+def update(
+    workload: Workload,
+    train: TrainSection,
+    micro_batches: list[Any],
+    observer: Observer,
+    noise: NoiseScale,
+) -> None:
     """One optimizer step: the gradient of one batch, or the mean of as many micro-batches as are accumulated."""
     count = len(micro_batches)
+    first_norm = None
     terms: dict[str, Any] = {}
     for batch in micro_batches:
         with autocast(workload, train):
@@ -120,6 +130,10 @@ def update(workload: Workload, train: TrainSection, micro_batches: list[Any], ob
         if batch is micro_batches[0]:
             _log_balance(workload, observer)
         (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        if first_norm is None and count > 1 and observer.step % NOISE_EVERY == 0:
+            first_norm = norm_of(workload.model.parameters()) * count
+    if first_norm is not None:
+        observer.guarded("noise scale", _log_noise, first_norm, workload, micro_batches, observer, noise)
     if terms:
         observer.logged.add({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
@@ -128,6 +142,20 @@ def update(workload: Workload, train: TrainSection, micro_batches: list[Any], ob
     if workload.schedule is not None and not isinstance(workload.schedule, ReduceLROnPlateau):
         workload.schedule.step()
     workload.optimizer.zero_grad()
+
+
+def _log_noise(
+    first_norm: torch.Tensor,
+    workload: Workload,
+    micro_batches: list[Any],
+    observer: Observer,
+    noise: NoiseScale,
+) -> None:
+    sizes = [batch_size(batch) for batch in micro_batches]
+    if len(set(sizes)) == 1:  # each counts the same in the mean
+        whole = norm_of(workload.model.parameters())
+        scale = noise.add(first_norm, whole, sizes[0], sum(sizes))
+        observer.logged.add({"grad_noise_scale": scale})
 
 
 def terms_of(workload: Workload) -> dict[str, torch.Tensor]:
