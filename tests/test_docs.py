@@ -100,3 +100,12 @@ def test_links_of_the_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
+
+
+def test_the_course_names_tests_and_samples_that_are_there() -> None:
+    text = (ROOT / "docs" / "course.md").read_text(encoding="utf-8")
+    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    samples = {path.name for path in (ROOT / "sample_configs").glob("*.toml")}
+    assert set(re.findall(r"test_\w+\.py", text)) <= tests
+    assert set(re.findall(r"(\w+\.toml)", text)) <= samples
+    assert all((ROOT / path).exists() for path in re.findall(r"(?:tests|sample_configs)/[\w/]+\.\w+", text))

@@ -49,6 +49,8 @@ class Silent:
 
     def tensors(self, *_: Any) -> None: ...
 
+    def picture(self, *_: Any) -> None: ...
+
     def event(self, event: Any) -> None:
         raise AssertionError(event)
 
@@ -230,3 +232,39 @@ def test_bf16_computes_the_model_in_bfloat16_and_keeps_the_weights_in_float32() 
 )
 def test_the_rows_of_a_batch_are_those_of_its_first_tensor(batch: Any, rows: int) -> None:
     assert batch_size(batch) == rows
+
+
+def test_accumulation_tells_the_gradient_noise_scale() -> None:
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    y = 5 * x.sum(1, keepdim=True)
+    x[:8] *= 1.3  # the gradient of the first batch is longer than that of all
+    parts = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 64, 8)]
+    workload = make(nn.functional.mse_loss, parts)
+    squares = []
+    for count in (8, 64):
+        workload.model.zero_grad()
+        nn.functional.mse_loss(workload.model(x[:count]), y[:count]).backward()
+        squares.append(
+            sum(float(p.grad.square().sum()) for p in workload.model.parameters() if p.grad is not None)
+        )
+    workload.model.zero_grad()
+    small, big = squares
+    expected = (small - big) / (1 / 8 - 1 / 64) / ((64 * big - 8 * small) / (64 - 8))
+    trained = Trained(config_of("train.epochs=3", "train.accumulate=8"), workload)
+    assert trained.column("grad_noise_scale") == pytest.approx([expected], rel=1e-3, nan_ok=True)
+    alone = Trained(config_of("train.epochs=1"), make(nn.functional.mse_loss, parts))
+    assert alone.column("grad_noise_scale") == []
+
+
+def test_accumulation_gives_the_gradient_of_the_large_batch_to_the_last_digits_of_float64() -> None:
+    """The course: one after the other with the least memory, or all in parallel; compared by norm."""
+    x = torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = x.prod(1, keepdim=True)
+    moved = []
+    for batches, accumulate in (([(x, y)], 1), ([(x[i : i + 4], y[i : i + 4]) for i in range(0, 32, 4)], 8)):
+        workload = make(nn.functional.mse_loss, batches)
+        workload.model.double()
+        start = torch.cat([p.detach().flatten().clone() for p in workload.model.parameters()])
+        Trained(config_of("train.epochs=1", f"train.accumulate={accumulate}"), workload)
+        moved.append(torch.cat([p.detach().flatten() for p in workload.model.parameters()]) - start)
+    assert float((moved[0] - moved[1]).norm() / moved[0].norm()) < 1e-12
