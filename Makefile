@@ -37,7 +37,7 @@ check: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[samples]' --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[samples,sweep]' --group dev
 	touch $(STAMP)
 
 # Lightning, transformers and accelerate, for the tests with scripts that use them; wandb and TensorBoard, for the

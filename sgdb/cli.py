@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sgdb.measure_commands import lr_find
+from sgdb.options import (
+    TargetCommand,
+    fail_on,
+    headless,
+    json_file,
+    look,
+    mute,
+    report_file,
+    runs_dir,
+    settings,
+    theme,
+)
+
 if TYPE_CHECKING:
     from sgdb_engine.launch import FailOn
-
-RUNS_DIR = Path("runs")
-
-
-class TargetCommand(click.Command):
-    """Options of sgdb stand before TARGET; behind a config, which takes no arguments, they may stand too."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.allow_interspersed_args = False
-        typed = self.make_parser(ctx).parse_args(args=list(args))[0]
-        is_config = str(typed.get("target", "")).endswith(".toml") and not typed.get("module")
-        ctx.allow_interspersed_args = is_config
-        return super().parse_args(ctx, args)
 
 
 class Commands(click.Group):
@@ -44,49 +45,6 @@ class Commands(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"sgdb: {line}", err=True)
             raise click.exceptions.Exit(2) from None
-
-
-runs_dir = click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=RUNS_DIR,
-    help="Where runs are kept (runs/).",
-)
-headless = click.option("--headless", is_flag=True, help="No dashboard: train here, print progress lines.")
-json_file = click.option(
-    "--json",
-    "summary_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the summary to this file.",
-)
-report_file = click.option(
-    "--report",
-    "report_path",
-    metavar="FILE.md|.html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a report, with its curves, to this file.",
-)
-settings = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change a value of the config; repeatable.",
-)
-mute = click.option(
-    "--mute", multiple=True, metavar="CODE", help="Do not tell findings of this code; repeatable."
-)
-fail_on = click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "never"]),
-    help="Exit code 1 where such a finding was told (check: error, run: never).",
-)
-look = click.option("--ascii", "plain", is_flag=True, help="Draw with plain ASCII characters.")
-theme = click.option(
-    "--theme",
-    type=click.Choice(["dark", "light", "ansi"]),
-    help="Colours; fits the terminal where it is left out.",
-)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -201,6 +159,85 @@ def check(
         fail_on=fail_on,
     )
     sys.exit(starting.check(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
+
+
+commands.add_command(lr_find)
+
+
+@commands.command(cls=TargetCommand)
+@click.argument("target", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="KEY=VALUE,VALUE",
+    help="A key of the config, or --grid --lr=1e-4,1e-3 for an argument of a script; repeatable.",
+)
+@click.option("-m", "module", is_flag=True, help="TARGET is a module, run as by python -m.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Runs side by side; fits the GPUs or cores if left out."
+)
+@click.option("--resume", metavar="SWEEP", help="Go on with a sweep: what is done is kept.")
+@click.option(
+    "--shared",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that other machines see: give each of them this same command.",
+)
+@headless
+@settings
+@click.option("--device", help="Where a config trains: auto, cpu, cuda, cuda:1.")
+@runs_dir
+@click.option("--name", help="Name of the sweep; that of the target where it is left out.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop each run after so many steps.")
+@json_file
+@mute
+@look
+@theme
+def sweep(
+    target: str | None,
+    arguments: tuple[str, ...],
+    grid: tuple[str, ...],
+    module: bool,
+    jobs: int | None,
+    resume: str | None,
+    shared: Path | None,
+    headless: bool,
+    overrides: tuple[str, ...],
+    device: str | None,
+    runs_dir: Path,
+    name: str | None,
+    max_steps: int | None,
+    summary_path: Path | None,
+    mute: tuple[str, ...],
+    plain: bool,
+    theme: str | None,
+) -> None:
+    """Train TARGET at each point of a grid, and compare the runs.
+
+    --grid optimizer.lr=1e-4,1e-3,1e-2 --grid train.batch_size=32,64 makes six runs, each a process of its own. Runs
+    that diverge are stopped. The table is sorted by the best validation loss. A sweep that was interrupted
+    goes on with --resume. Exit code 0: all points are done; 1: none came to a finite loss.
+    """
+    from sgdb import starting, sweeping
+
+    if device is not None:
+        overrides = (*overrides, f"run.device={device}")
+    wanted = sweeping.Wanted(
+        target=target,
+        arguments=arguments,
+        module=module,
+        grid=grid,
+        overrides=overrides,
+        name=name,
+        runs_dir=runs_dir,
+        max_steps=max_steps,
+        mute=mute,
+        jobs=jobs,
+        resume=resume,
+        shared=shared,
+        summary_path=summary_path,
+    )
+    sys.exit(sweeping.sweep(wanted, starting.Look(headless=headless, plain=plain, theme=theme)))
 
 
 @commands.command()

@@ -1,22 +1,31 @@
 """The table of runs."""
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sgdb_engine.errors import RunFolderError
 from sgdb_engine.recording import folder as run_folder
+from sgdb_engine.sweep.plan_file import find_sweeps
 from sgdb_engine.text import clean
 
 HEADINGS = ("RUN", "STATE", "STEP", "TRAIN LOSS", "VAL LOSS", "FINDINGS", "SIZE", "AGE")
 
 
 def table_of_runs(runs_dir: Path) -> Iterator[str]:
-    """One line a run, newest first, under a line of headings."""
+    """One line a run, newest first, under a line of headings; then one for each sweep."""
     rows = [HEADINGS, *(_row(folder) for folder in run_folder.find_runs(runs_dir))]
-    if len(rows) == 1:
+    sweeps = find_sweeps(runs_dir)
+    if len(rows) == 1 and not sweeps:
         yield f"no runs in {runs_dir}; start one with: sgdb run run.toml"
-        return
+    yield from _aligned(rows) if len(rows) > 1 else ()
+    for folder in sweeps:
+        count = len(run_folder.find_runs(folder))
+        yield f"{clean(folder.name)}: a sweep, {count} runs: sgdb ls --runs-dir {shlex.quote(str(folder))}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

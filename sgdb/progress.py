@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -16,14 +16,31 @@ if TYPE_CHECKING:
 FIRST_PERIOD_S = 1.0
 LONGEST_PERIOD_S = 10.0
 """Lines come each second at first, and ever less often."""
+MEASUREMENTS = ("lr-find", "batch-size")
+"""What is tried in many small parts, all alike."""
 
 
 class Progress:
     """Prints how an engine is getting on."""
 
-    def __init__(self, mode: str, place: str = "", *, brief: bool = False) -> None:
-        """`place` is said when the run has begun: where it is recorded. `brief`: a script tells its progress itself."""
+    def __init__(
+        self,
+        mode: str,
+        place: str = "",
+        *,
+        brief: bool = False,
+        page: "Callable[[Engine], Iterable[str]] | None" = None,
+    ) -> None:
+        """Makes one that has said nothing.
+
+        Args:
+            mode: run, or what is tried.
+            place: said when the run has begun: where it is recorded.
+            brief: a script tells its progress itself.
+            page: what is said at the end of what was tried; that of a check where it is left out.
+        """
         self._place = place
+        self._page = page or _page_of_check
         self._brief = brief
         self._stream = sys.stderr  # the one of now: what is printed to a later one is kept as the training's
         self.refusal = ""
@@ -49,6 +66,7 @@ class Progress:
         self._tell_notes(engine)
         self._tell_checks(engine)
         self._tell_findings(engine)
+        self._tell_doing(engine)
         ended = engine.end is not None
         now = time.monotonic()
         if engine.step and not self._brief and (now >= self._next or engine.epoch != self._epoch or ended):
@@ -76,7 +94,7 @@ class Progress:
         if described is None or self._described:
             return
         self._described = True
-        at_most = "at most " if self._mode == "check" else ""
+        at_most = "" if self._mode == "run" else "at most "
         length = f"{at_most}{described.steps_planned} steps" if described.steps_planned else "no planned end"
         size = f"{described.parameters:,} trainable parameters in {len(described.tensors)} tensors"
         self._say(f"{size} on {described.device}, {length}")
@@ -105,6 +123,14 @@ class Progress:
                     f"{finding.severity}: step {finding.step}: {finding.message} {finding.advice}".rstrip()
                 )
 
+    def _tell_doing(self, engine: "Engine") -> None:
+        """How far a measurement is."""
+        now = time.monotonic()
+        if self._mode in MEASUREMENTS and engine.observer and engine.end is None and now >= self._next:
+            self._next = now + self._period_s
+            self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
+            self._say(engine.doing)
+
     def _tell_end(self, engine: "Engine") -> None:
         end = engine.end
         if self._ended:
@@ -114,7 +140,7 @@ class Progress:
             steps = f" after {engine.step} steps" if self._brief else ""
             self._say(f"{end.state}{steps}{f': {end.message}' if end.message else ''}")
         elif end is not None:
-            for line in page_of(end, engine.checks, engine.findings):
+            for line in self._page(engine):
                 self._say(line)
 
 
@@ -169,3 +195,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     with contextlib.suppress(OSError, ValueError):
         for line in text.splitlines():
             click.echo(f"sgdb: {line}", file=stream, err=True)
+
+
+def _page_of_check(engine: "Engine") -> Iterable[str]:
+    assert engine.end is not None
+    return page_of(engine.end, engine.checks, engine.findings)

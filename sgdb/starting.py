@@ -128,10 +128,10 @@ def run(wanted: Wanted, look: Look) -> int:
         place = f"recording in {folder}; watch it with: {attach_command(folder)}"
         if target.kind in SCRIPTS:  # it prints for itself
             say(place)
-            code = _launch_here(order) if order.nproc else _train_here(order, Progress("run", brief=True))
+            code = _launch_here(order) if order.nproc else train_here(order, Progress("run", brief=True))
         else:
             say(f"starting {clean(target.written)}; {LOADING}")
-            code = _train_here(order, Progress("run", place))
+            code = train_here(order, Progress("run", place))
     say(f"recorded in {folder}; look at it with: {attach_command(folder)}")
     return code
 
@@ -183,8 +183,8 @@ def check(wanted: Wanted, look: Look) -> int:
         )
         if not look.screen:
             say(f"checking {clean(target.written)}; {LOADING}")
-            return _train_here(order, Progress("check"))
-        code, start_run = _check_watched(folder, look, Launch(order))
+            return train_here(order, Progress("check"))
+        code, start_run = watch_trial(folder, look, Launch(order), _result)
     return run(replace(wanted, summary_path=None, report_path=None), look) if start_run else code
 
 
@@ -227,7 +227,7 @@ def removed_unless_begun(folder: Path) -> Iterator[None]:
         raise
 
 
-def _train_here(order: Order, progress: Progress) -> int:
+def train_here(order: Order, progress: Progress) -> int:
     from sgdb_engine.host import run_order
 
     with output_kept(Path(order.folder)) as log:
@@ -272,8 +272,22 @@ def _run_watched(folder: Path, look: Look, launch: Launch) -> int:
     return outcome.exit_code or status.exit_code or 0
 
 
-def _check_watched(folder: Path, look: Look, launch: Launch) -> tuple[int, bool]:
-    """The engine of a check does not outlive its dashboard. Exit code, and whether the run was asked for."""
+def watch_trial(
+    folder: Path,
+    look: Look,
+    launch: Launch,
+    result: Callable[[Path, run_folder.RunStatus], Iterator[str]],
+    what: str = "check",
+) -> tuple[int, bool]:
+    """Shows what is tried; its engine does not outlive the dashboard. Exit code, and whether the run was asked for.
+
+    Args:
+        folder: of what is tried, temporary.
+        look: how it is shown.
+        launch: starts it.
+        result: what is to stand in the terminal afterwards.
+        what: is tried.
+    """
     status = None
     try:
         outcome = _show(folder, look, launch)
@@ -285,21 +299,26 @@ def _check_watched(folder: Path, look: Look, launch: Launch) -> tuple[int, bool]
         if launch.engine is not None:
             _end(launch.engine)
     if status is None or status.exit_code is None:
-        click.echo("The check was left before its verdict: nothing is proven.", err=True)
+        click.echo(f"The {what} was left before its verdict: nothing is proven.", err=True)
         return outcome.exit_code or LEFT, outcome.start_run
     if status.refused:
         raise RefusedError(status.message)
-    for line in _result(folder, status):
+    for line in result(folder, status):
         click.echo(line)
     return outcome.exit_code or status.exit_code, outcome.start_run
+
+
+def printed_last(folder: Path) -> Iterator[str]:
+    """The last lines that the training code printed: where it failed, what it raised."""
+    output = TailReader(folder / run_folder.OUTPUT_LOG, max_lines=40)
+    output.poll()
+    yield from output.lines()
 
 
 def _result(folder: Path, status: run_folder.RunStatus) -> Iterator[str]:
     """What is to stand in the terminal when the dashboard and the folder of a check are gone."""
     if status.state == "failed":
-        output = TailReader(folder / run_folder.OUTPUT_LOG, max_lines=40)
-        output.poll()
-        yield from output.lines()
+        yield from printed_last(folder)
     else:
         from sgdb_engine.recording.reader import RunReader
 

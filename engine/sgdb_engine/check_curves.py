@@ -7,8 +7,8 @@ from sgdb_engine.events import Finding
 
 YOURS, RESCUE, NO_INPUT = "overfit/overfit", "overfit/rescue", "overfit/zero-input"
 """Columns: the loss of each update on the batch that is held still."""
-RATE, LOSS = "lr_range/lr", "lr_range/loss"
-"""Columns: the learning rate of each update of the sweep, and the loss behind it."""
+RATE, LOSS, SMOOTHED = "lr_range/lr", "lr_range/loss", "lr_range/smoothed"
+"""Columns: the learning rate of each update of the sweep, the loss behind it, and its moving average."""
 
 Evidence = Mapping[str, object]
 

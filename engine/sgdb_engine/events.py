@@ -148,6 +148,32 @@ class RangesMeasured(Event, frozen=True, kw_only=True, tag="ranges"):
     rows: tuple[ValueRange, ...]
 
 
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A value to train with."""
+
+    rule: str
+    """What it follows from, in one word."""
+    value: float
+    words: str
+    use: str
+    """The command or the place that sets it."""
+
+
+class RatesSwept(Event, frozen=True, kw_only=True, tag="lr_find"):
+    """The learning-rate range test is over."""
+
+    rates: tuple[float, ...] = ()
+    """Of each update, rising."""
+    losses: tuple[float, ...] = ()
+    """Of the step after each of them."""
+    smoothed: tuple[float, ...] = ()
+    """Their moving average."""
+    lowest: float | None = None
+    """The rate at which that was lowest; None where the sweep says nothing."""
+    diverged: float | None = None
+    suggestions: tuple[Suggestion, ...] = ()
+
+
 class Noted(Event, frozen=True, kw_only=True, tag="note"):
     """A line of sgdb's own for the log."""
 
@@ -166,5 +192,6 @@ AnyEvent = (
     | TrainingFailed
     | CheckStage
     | RangesMeasured
+    | RatesSwept
     | Noted
 )

@@ -348,7 +348,7 @@ def run_order(
     """Carries out an order in this process; returns the exit code. The arguments are those of a Host."""
     engine = engine_for(order, Engine)
     host = Host(engine, order, interrupted=interrupted, output_log=output_log)
-    if order.mode == "check":
+    if order.mode != "run":
         host.handle_ends_of_a_check()
         return host.run_beside(told)
     if not is_script(order):

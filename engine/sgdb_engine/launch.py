@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,21 @@ Kind = Literal["config", "script", "module", "factory"]
 FailOn = Literal["error", "warning", "never"]
 
 
+class RateRange(msgspec.Struct, frozen=True, kw_only=True):
+    """The learning rates of a range test, evenly spread over their logarithms."""
+
+    lowest: float = 1e-7
+    highest: float = 10.0
+    steps: int = 100
+    """Updates, one with each rate."""
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine process is to do; goes to its standard input as JSON."""
 
     folder: str
     mode: str
-    """run or check."""
+    """run, check or lr-find."""
     kind: Kind = "config"
     target: str
     """As the user wrote it."""
@@ -41,8 +51,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Where what a check has shown is told for people to read: a name that ends in .md or .html."""
     mute: tuple[str, ...] = ()
     """Codes of findings that are not told."""
+    stop_on: tuple[str, ...] = ()
+    """Codes of errors at which the run stops itself in good order: it goes nowhere any more."""
     fail_on: FailOn = "never"
     """The least severity of a finding that makes the exit code 1."""
+    rates: RateRange = RateRange()
+    """Of lr-find."""
     nproc: int = 0
     """Processes to start by torchrun, each of which carries out this order; 0: it is carried out right here."""
     launched: bool = False
@@ -55,8 +69,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Process id of the command that waits for a disposable run in another process; 0: the run is in that process."""
 
 
-def start_engine(order: Order) -> "subprocess.Popen[bytes]":
+def start_engine(order: Order, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Starts the engine in a session of its own, its output going to the run folder, its input closed.
+
+    Args:
+        order: what it is to do.
+        environment: variables that it gets besides those of this process.
 
     Raises:
         OSError: the process cannot be started.
@@ -71,7 +89,7 @@ def start_engine(order: Order) -> "subprocess.Popen[bytes]":
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
     finally:
         os.close(log)

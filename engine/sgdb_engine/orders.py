@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from sgdb_engine.config import parse_config
 from sgdb_engine.config.records import OverfitBudget
+from sgdb_engine.control import Stop
 from sgdb_engine.ending import End
 from sgdb_engine.errors import SgdbError
+from sgdb_engine.events import Finding
 from sgdb_engine.launch import Order
 from sgdb_engine.ranks.place import ALONE, own_place
 from sgdb_engine.session import Engine, Training
@@ -34,7 +36,7 @@ def plan_of(order: Order) -> Plan:
         ConfigError: the config has mistakes.
     """
     plan = what_it_trains(order)
-    if order.mode == "check":
+    if order.mode != "run":
         from sgdb_engine.checks.checking import checked
 
         return replace(plan, training=checked(plan.training, order, plan.one_batch))
@@ -57,7 +59,7 @@ def _config(order: Order) -> Plan:
     config = parse_config(order.config_text, origin=order.target, overrides=order.overrides)
     from sgdb_engine.training import training_of
 
-    training = _naming(order.target, training_of(config, Path(order.base), for_check=order.mode == "check"))
+    training = _naming(order.target, training_of(config, Path(order.base), for_check=order.mode != "run"))
     return Plan(training, config.observe.budget, config.check.overfit)
 
 
@@ -76,7 +78,7 @@ def _module(order: Order) -> Training:
 def _factory(order: Order) -> Training:
     from sgdb_engine.training import training_of_factory
 
-    return training_of_factory(order.target, Path(order.base), for_check=order.mode == "check")
+    return training_of_factory(order.target, Path(order.base), for_check=order.mode != "run")
 
 
 _TRAININGS: dict[str, Callable[[Order], Training]] = {
@@ -112,4 +114,16 @@ def engine_for(order: Order, kind: type[AnEngine]) -> AnEngine:
         place=own_place() if is_script(order) else ALONE,
     )
     engine.mute = frozenset(order.mute)
+    if order.stop_on:
+        engine.on_finding = _stopping(engine, order.stop_on)
     return engine
+
+
+def _stopping(engine: Engine, codes: tuple[str, ...]) -> Callable[[Finding], None]:
+    """Stops the engine at the first error of these codes; there is nothing in it worth a checkpoint."""
+
+    def found(finding: Finding) -> None:
+        if finding.code in codes and finding.severity == "error" and finding.state == "confirmed":
+            engine.submit(Stop(checkpoint=False), f"finding {finding.code}")
+
+    return found

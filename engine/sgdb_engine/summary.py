@@ -11,6 +11,7 @@ import msgspec
 from sgdb_engine.ending import End
 from sgdb_engine.events import CheckStage, Finding, Verdict
 from sgdb_engine.findings.order import root_cause_first
+from sgdb_engine.measured import plain, swept_in
 from sgdb_engine.recording.nonfinite import to_json
 from sgdb_engine.session import Engine
 
@@ -43,6 +44,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     notes: Sequence[str]
     """What a reader should know: precision, what was held still."""
     message: str = ""
+    lr_find: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    """Of a range test: rates, losses, their moving average, suggestions."""
 
 
 def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
@@ -64,6 +67,7 @@ def summarise(engine: Engine, end: End, *, mode: str, target: str) -> Summary:
         findings=root_cause_first(engine.findings),
         notes=(*(engine.described.notes if engine.described else ()), *engine.notes),
         message=end.message,
+        lr_find=plain(swept_in(engine.folder)) if mode == "lr-find" else msgspec.UNSET,
     )
 
 
@@ -78,7 +82,7 @@ def verdict_of(end: End, checks: Sequence[CheckStage], findings: Sequence[Findin
     return "pass"
 
 
-def write_summary(path: Path, summary: Summary) -> None:
+def write_summary(path: Path, summary: msgspec.Struct) -> None:
     """Writes it whole or not at all; into a pipe or a device as it is.
 
     Raises:

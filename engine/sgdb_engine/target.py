@@ -12,13 +12,13 @@ from typing import Literal
 
 from sgdb_engine.config import RunConfig, as_dict, load_config
 from sgdb_engine.errors import TargetError
-from sgdb_engine.launch import FailOn, Kind, Order
+from sgdb_engine.launch import FailOn, Kind, Order, RateRange
 from sgdb_engine.recording import folder as run_folder
 from sgdb_engine.recording import liveness
 from sgdb_engine.source import compiled
 from sgdb_engine.text import clean
 
-Mode = Literal["run", "check"]
+Mode = Literal["run", "check", "lr-find"]
 
 FOR_SCRIPTS = "a script has its own arguments, behind its name: sgdb run train.py --lr 1e-3"
 
@@ -51,18 +51,22 @@ class Target:
         nproc: int = 0,
         mute: tuple[str, ...] = (),
         fail_on: FailOn | None = None,
+        stop_on: tuple[str, ...] = (),
+        rates: RateRange = RateRange(),  # noqa: B008  (frozen)
     ) -> Order:
-        """The order to run or to check it in that run folder.
+        """The order to run or to try it in that run folder.
 
         Args:
             folder: of the run.
-            mode: run or check.
+            mode: run, or what is tried.
             max_steps: to stop after.
             summary_path: where the summary is written besides.
             report_path: where what a check has shown is told; a name that ends in .md or .html.
             nproc: processes to train in together; 0: one, without torchrun.
             mute: codes of findings that are not told.
-            fail_on: severity from which a finding fails it; an error fails a check, nothing a run.
+            fail_on: severity from which a finding fails it; an error fails what is tried, nothing a run.
+            stop_on: codes of errors at which a run stops itself.
+            rates: of lr-find.
         """
         return Order(
             folder=str(folder.absolute()),
@@ -78,8 +82,10 @@ class Target:
             report_path=str(report_path.absolute()) if report_path else "",
             nproc=nproc,
             mute=mute,
-            fail_on=fail_on or ("error" if mode == "check" else "never"),
-            disposable=mode == "check",
+            fail_on=fail_on or ("never" if mode == "run" else "error"),
+            stop_on=stop_on,
+            rates=rates,
+            disposable=mode != "run",
         )
 
     def describe_in(self, folder: Path, mode: Mode) -> run_folder.RunInfo:

@@ -7,6 +7,7 @@ import torch
 from sgdb_engine.checkpoint import load_checkpoint, restore
 from sgdb_engine.config import RunConfig, load_config
 from sgdb_engine.loop import update
+from sgdb_engine.noise_scale import NoiseScale
 from sgdb_engine.session import Engine
 from sgdb_engine.snapshot import loader_generators
 from sgdb_engine.training import training_of
@@ -69,7 +70,7 @@ def test_a_run_taken_up_from_its_checkpoint_ends_with_the_same_bits(tmp_path: Pa
     step = take_up(only_first, workload)
     workload.model.train()
     while step < last.step:
-        update(workload, config().train, [next(iter(workload.train))], NotObserved())  # type: ignore[arg-type]
+        update(workload, config().train, [next(iter(workload.train))], NotObserved(), NoiseScale())  # type: ignore[arg-type]
         step += 1
     expected = last.state["model"]
     assert last.step > saved.step

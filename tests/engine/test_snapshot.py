@@ -38,7 +38,7 @@ def make(optimizer: Callable[..., torch.optim.Optimizer], **options: Any) -> Wor
     torch.manual_seed(0)
     model = Net()
     made = optimizer(model.parameters(), **options)
-    examples = InMemory(torch.randn(20, 3), torch.randint(0, 2, (20,)), torch.device("cpu"))
+    examples = InMemory(torch.randn(20, 3), {"y": torch.randint(0, 2, (20,))}, torch.device("cpu"))
     return Workload(
         model=model,
         optimizer=made,

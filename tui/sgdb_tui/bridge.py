@@ -25,6 +25,7 @@ from sgdb_engine.events import (
     FindingChanged,
     ProbeFailed,
     RangesMeasured,
+    RatesSwept,
     RunDescribed,
     State,
     StateChanged,
@@ -85,6 +86,8 @@ class RunView:
         """The stages of a check, in their order."""
         self.ranges: tuple[ValueRange, ...] = ()
         """What a check measured before the first update."""
+        self.swept: RatesSwept | None = None
+        """What a range test came to."""
         self.best: Validated | None = None
         self.failure: TrainingFailed | None = None
         self.missing_records = 0
@@ -225,6 +228,8 @@ class RunView:
                 self.stages[event.name] = event
             case RangesMeasured():
                 self.ranges = event.rows
+            case RatesSwept():
+                self.swept = event
             case FindingChanged():
                 self._take_finding(event.finding)
             case Validated() if event.best:

@@ -17,7 +17,7 @@ OVERFIT: tuple[tuple[str, str, Role], ...] = (
     (RESCUE, "rescue", "val"),
     (NO_INPUT, "no input", "third"),
 )
-_RATES = 4096
+MOST_RATES = 4096
 """Rates that a sweep has at most."""
 
 Lines = tuple[tuple[float, str], ...]
@@ -48,7 +48,7 @@ def overfit_levels(stages: Mapping[str, CheckStage]) -> Lines:
 
 def rate_unit(history: History) -> XUnit:
     """The learning rate along x, in place of the updates of the sweep."""
-    bins = history.series(RATE, bins=_RATES)
+    bins = history.series(RATE, bins=MOST_RATES)
     steps = (np.asarray(bins.first, np.float64) + np.asarray(bins.last, np.float64)) / 2
     rates = np.asarray(bins.mean, np.float64)
     rising = rates.size > 1 and bool(np.isfinite(rates).all() and rates[0] > 0 and (np.diff(rates) > 0).all())

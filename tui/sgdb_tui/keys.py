@@ -104,6 +104,16 @@ CHECK_GROUPS: Groups = (
     ("Help", HELP_KEYS),
 )
 
+TRIAL_KEYS = (
+    Key("trial.leave", "q,Q", "detach", "q", "leave", "Leave; what is tried ends with its dashboard"),
+)
+TRIAL_GROUPS: Groups = (
+    ("Trial", TRIAL_KEYS),
+    ("Charts", tuple(key for key in CHART_KEYS if key.id not in ("chart.axis", "chart.smoothing"))),
+    ("Panels", PANEL_KEYS),
+    ("Help", HELP_KEYS),
+)
+
 
 def keys_of(groups: Groups) -> tuple[Key, ...]:
     """All of them, in their order."""

@@ -1,13 +1,14 @@
 """Colours from the xterm-256 cube, so that 256-colour terminals show what true-colour ones do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from rich.style import Style
 from textual.theme import Theme
 
-from sgdb_tui.plotting.cells import Ink, Paper
+from sgdb_tui.plotting.cells import CLASSES, PIXEL, Ink, Paper
+from sgdb_tui.plotting.thumbnails import color_of
 
 LEVELS = range(-5, 6)
 """Levels of the heat map: below, at and above the median."""
@@ -32,8 +33,8 @@ class Palette:
 
     def style(self, ink: int, paper: int = Paper.SURFACE) -> Style:
         """The style of a cell; the surface is left to the widget's own background."""
-        style = self.inks.get(ink, Style.null())
-        background = self.papers.get(paper)
+        style = Style(color=color_of(ink - PIXEL)) if ink >= PIXEL else self.inks.get(ink, Style.null())
+        background = color_of(paper - PIXEL) if paper >= PIXEL else self.papers.get(paper)
         return style + Style(bgcolor=background) if background else style
 
 
@@ -43,10 +44,24 @@ def _inks(colors: Mapping[Ink, str], heat: Mapping[int, str]) -> dict[int, Style
     return inks | {Ink.HEAT + level: Style(color=color) for level, color in heat.items()}
 
 
-def _painted(colors: Mapping[Ink, str], heat: Mapping[int, str], band: str, cursor: str) -> Palette:
+def _classes(regions: Sequence[str], examples: Sequence[str]) -> dict[int, Style]:
+    inks = {Ink.REGION + k: Style(color=regions[k]) for k in range(CLASSES)}
+    return inks | {Ink.CLASS + k: Style(color=examples[k], bold=True) for k in range(CLASSES)}
+
+
+def _painted(
+    colors: Mapping[Ink, str],
+    heat: Mapping[int, str],
+    regions: Sequence[str],
+    examples: Sequence[str],
+    *,
+    band: str,
+    cursor: str,
+) -> Palette:
     papers = {int(Paper.BAND): band, int(Paper.CURSOR): cursor}
     papers |= {Paper.HEAT + level: color for level, color in heat.items()}
-    return Palette(_inks(colors, heat), papers)
+    papers |= {Paper.REGION + k: regions[k] for k in range(CLASSES)}
+    return Palette(_inks(colors, heat) | _classes(regions, examples), papers)
 
 
 _DARK_HEAT = dict(
@@ -69,6 +84,9 @@ _LIGHT_HEAT = dict(
         strict=True,
     )
 )
+_DEEP = ("#005f87", "#875f00", "#005f00", "#5f005f", "#005f5f", "#870000", "#585858", "#5f5f00")
+_PALE = ("#afd7ff", "#ffd7af", "#afffaf", "#ffd7ff", "#afffff", "#ffafaf", "#d0d0d0", "#ffffaf")
+"""Of the classes, in their order: regions on dark ground and examples on light, and the reverse."""
 _DARK = _painted(
     {
         Ink.TEXT: "#d0d0d0",
@@ -89,6 +107,8 @@ _DARK = _painted(
         Ink.SURFACE: "#1c1c1c",
     },
     _DARK_HEAT,
+    _DEEP,
+    _PALE,
     band="#303030",
     cursor="#005f87",
 )
@@ -112,9 +132,12 @@ _LIGHT = _painted(
         Ink.SURFACE: "#eeeeee",
     },
     _LIGHT_HEAT,
+    _PALE,
+    _DEEP,
     band="#dadada",
     cursor="#afd7ff",
 )
+_SIXTEEN_CLASSES = ("bright_blue", "yellow", "green", "magenta", "cyan", "red", "default", "bright_black")
 _SIXTEEN = Palette(
     _inks(
         {
@@ -134,7 +157,8 @@ _SIXTEEN = Palette(
             Ink.STRONG: "default",
         },
         {level: "cyan" if level < 0 else "yellow" if level > 0 else "bright_black" for level in LEVELS},
-    ),
+    )
+    | _classes(_SIXTEEN_CLASSES, _SIXTEEN_CLASSES),
     {},
 )
 _COLOURLESS = Palette(
@@ -145,6 +169,8 @@ _COLOURLESS = Palette(
         Ink.GRID: Style(dim=True),
         Ink.BAND: Style(dim=True),
         Ink.DIM: Style(dim=True),
+        **{Ink.REGION + k: Style(dim=True) for k in range(CLASSES)},
+        **{Ink.CLASS + k: Style(bold=True) for k in range(CLASSES)},
     },
     {},
     colored=False,

@@ -6,7 +6,7 @@ Before the model is called, and just before an update. What they measure goes to
 import contextlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from sgdb_engine.checks.child import Child
 from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.findings.facts import LossCall
+from sgdb_engine.launch import RateRange
 from sgdb_engine.observe.hooks import observe
 from sgdb_engine.observe.told import Told
 from sgdb_engine.witness.first_step import FirstStep
@@ -44,9 +45,13 @@ class Setting:
     steps: int = 400
     seconds: float = 20.0
     """What the user's own steps on one batch may take."""
+    rates: RateRange = field(default_factory=RateRange)
+    """That a sweep goes through, where its user has a say."""
 
 
-def setting_of(engine: "Engine", observer: "Observer", budget: OverfitBudget) -> Setting | None:
+def setting_of(
+    engine: "Engine", observer: "Observer", budget: OverfitBudget, rates: RateRange
+) -> Setting | None:
     """As the observer sees it at the first safe point; None where no model was seen."""
     witness = observer.witness
     model = witness.root
@@ -69,6 +74,7 @@ def setting_of(engine: "Engine", observer: "Observer", budget: OverfitBudget) ->
         call=calls[0] if whole else None,
         steps=budget.steps,
         seconds=budget.seconds,
+        rates=rates,
     )
 
 

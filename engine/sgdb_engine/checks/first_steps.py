@@ -10,14 +10,13 @@ import msgspec
 import torch
 
 from sgdb_engine.checks.experiment import Experiment
-from sgdb_engine.checks.layers import Layers
 from sgdb_engine.checks.probes import dependencies_of
-from sgdb_engine.checks.used import UsedParameters
 from sgdb_engine.checks.value_ranges import ranges_at_start
 from sgdb_engine.findings.facts import Signals
 from sgdb_engine.snapshot import random_state
+from sgdb_engine.witness.layers import Layers
 
-MEASURED_STEPS = 15
+MEASURED_STEPS, FEWEST_STEPS = 15, 10
 ENOUGH_STEPS, ENOUGH_EVALUATIONS = 64, 3
 MOST_STEPS = 600
 """Where there are no evaluations."""
@@ -40,8 +39,12 @@ class FirstSteps(Experiment):
         self._named = [p for p in self.setting.parameters if id(p) in self._names and p.requires_grad]
         self._equal = set(self._equal_rows())
         self._ratio, self._first_weight = self._gradient_ratio()
-        self._layers = Layers(model)
-        self._used = self._rehearse()
+        self._layers = Layers(model, with_ranges=True)
+        self.observer.witness.signals.hidden.add(model, self._layers)
+        self._unreached = self.observer.witness.signals.unreached
+        self._unreached.reached.update(self.setting.witness.signals.unreached.reached)
+        self._unreached.graphs_are_known(self.setting.optimizers, [model])
+        self._rehearse()
         self._kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
         self._at_start = [p.detach().clone() for p in self._followed()]
         self._had_gradient = [False] * len(self._at_start)
@@ -53,13 +56,13 @@ class FirstSteps(Experiment):
         self._later: float | None = None
         self._keep()
 
-    def _rehearse(self) -> set[str]:
+    def _rehearse(self) -> None:
         """One call on the first batch with the weights of the beginning: nothing that it changes stays."""
         model, first = self.setting.model, self.setting.first
         put_back_random = random_state()
         output: Any = None
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
-        with self._unseen(), torch.no_grad(), UsedParameters(model) as used:
+        with self._unseen(), torch.no_grad(), self._layers.watching(), self._unreached.watching(model):
             for module, args, kwargs in first.calls[:1]:
                 if module is model:
                     output = module(*args, **kwargs)
@@ -67,8 +70,6 @@ class FirstSteps(Experiment):
             buffer.data.copy_(value)
         put_back_random()
         self._ranges = ranges_at_start(model, first, output, self._layers)
-        names: set[str] = used.names
-        return names
 
     @contextmanager
     def _unseen(self) -> Iterator[None]:
@@ -183,7 +184,6 @@ class FirstSteps(Experiment):
         return max(sizes[0][0], sizes[1][0]) / sizes[-1][0], sizes[0][1]
 
     def _end_of_measuring(self) -> None:
-        layers, growth = self._layers.signals()
         again, _ = self._gradient_ratio()
         ratios = [r for r in (self._ratio, again) if r is not None]
         unmoved = [
@@ -192,9 +192,9 @@ class FirstSteps(Experiment):
             if had and torch.equal(p.detach(), start)
         ]
         self._signals = Signals(
-            layers=layers,
-            forwards=self._layers.forwards,
-            growth=growth,
+            layers=tuple(self._layers.signals()),
+            forwards=self._layers.calls,
+            growth=self._layers.growth(),
             equal_rows=tuple(sorted(self._equal & set(self._equal_rows()))),
             gradient_ratio=max(ratios) if ratios else None,
             first_weight=self._first_weight,
@@ -202,7 +202,7 @@ class FirstSteps(Experiment):
             decay_share=median(self._decay) if self._decay else 0.0,
             update_ratio=median(self._moved) if self._moved else math.nan,
             ascent=self._ascent,
-            unmoved=tuple(unmoved),
+            unmoved=tuple(unmoved) if self.step >= FEWEST_STEPS else (),
             steps=self.step,
             weight_type=str(self._named[0].dtype).removeprefix("torch.") if self._named else "",
         )
@@ -218,16 +218,11 @@ class FirstSteps(Experiment):
             self._end_of_measuring()
         witness = self.observer.witness
         facts = witness.facts()
-        facts.signals = self._signals
+        facts.dependencies = None  # of those there is a better experiment
+        if self._signals is not None and facts.signals is not None:
+            underflown = facts.signals.underflown
+            facts.signals = msgspec.structs.replace(self._signals, underflown=underflown)
         if facts.wiring is not None:
-            facts.wiring = msgspec.structs.replace(facts.wiring, cut=tuple(self._cut()))
+            cut, unused = self._unreached.names(least=1)
+            facts.wiring = msgspec.structs.replace(facts.wiring, cut=cut, unused=unused)
         return {"facts": facts, "later": self._later, "ranges": self._ranges}
-
-    def _cut(self) -> list[str]:
-        held = {id(p) for o in self.setting.optimizers for g in o.param_groups for p in g["params"]}
-        reached = {id(p) for p in (*self.setting.witness.reached, *self.observer.witness.reached)}
-        return [
-            self._names[id(p)]
-            for p in self._named
-            if p.grad is None and id(p) in held and id(p) not in reached and self._names[id(p)] in self._used
-        ]

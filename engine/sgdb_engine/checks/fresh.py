@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from sgdb_engine.checks.child import Child, Outcome, become_silent, die_with_the_parent, hear
+from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.ending import End
-from sgdb_engine.launch import Order
+from sgdb_engine.launch import Order, RateRange
 from sgdb_engine.session import Engine, Training
 
 
@@ -76,13 +77,15 @@ def _run(child: Child, name: str, order: Order, place: Path) -> None:
     plan = what_it_trains(order)
     folder = place / "run"
     folder.mkdir()
-    engine = Engine(folder, _experimenting(plan.training, name, child, plan.one_batch))
+    engine = Engine(folder, _experimenting(plan.training, name, child, plan.one_batch, order.rates))
     engine.probing = True
     engine.run()
     child.give_up("the script came to its end before its first update")
 
 
-def _experimenting(training: Training, name: str, child: Child, budget: Any) -> Training:
+def _experimenting(
+    training: Training, name: str, child: Child, budget: OverfitBudget, rates: RateRange
+) -> Training:
     def run(engine: Engine) -> End | None:
         from sgdb_engine.checks.experiment import Experiment, setting_of
         from sgdb_engine.checks.experiments import EXPERIMENTS
@@ -93,7 +96,7 @@ def _experimenting(training: Training, name: str, child: Child, budget: Any) -> 
             if begun:
                 return
             assert engine.observer is not None
-            setting = setting_of(engine, engine.observer, budget)
+            setting = setting_of(engine, engine.observer, budget, rates)
             if setting is None:
                 child.give_up("no model was seen that this training updates")
             begun.append(EXPERIMENTS[name](setting))

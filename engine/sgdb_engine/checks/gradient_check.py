@@ -3,6 +3,7 @@
 Central differences along random directions (as CS231n's notes have it; more than 1e-2 is wrong there).
 """
 
+from collections.abc import Container
 from statistics import median
 
 import torch
@@ -14,6 +15,9 @@ from sgdb_engine.snapshot import random_state
 
 DIRECTIONS = 3
 STEP = 1e-6
+DOUBTFUL = 0.002
+"""An error from which it is asked in which layers it is."""
+MOST_LAYERS = 60
 
 
 class Differences(Experiment):
@@ -23,7 +27,10 @@ class Differences(Experiment):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._analytic: list[float] = []
+        self._gradients: list[torch.Tensor | None] = []
+        self._directions: list[list[torch.Tensor]] = []
+        self._layers: list[str] = []
+        """Of the directions beyond the first three, in which only the weights of one layer move."""
         self._losses: list[float] = []
         self._reason = ""
 
@@ -54,27 +61,50 @@ class Differences(Experiment):
         if value is None or value.dtype != torch.float64:
             self._reason = "the loss is not computed in float64 even where the weights and the inputs are"
             self.end()
-        if not self._analytic:
-            self._aim()
+        if not self._directions:
+            self._gradients = [
+                None if p.grad is None else p.grad.to_dense().clone() for p in self.setting.parameters
+            ]
+            self._generator = torch.Generator().manual_seed(0)
+            self._directions = [self._direction(range(len(self._start))) for _ in range(DIRECTIONS)]
         else:
             self._losses.append(float(value))
-        if len(self._losses) == 2 * DIRECTIONS:
-            self.end()
+        if len(self._losses) == 2 * len(self._directions):
+            if self._layers or not self._error() > DOUBTFUL:
+                self.end()
+            self._look_at_layers()
         self._move()
         self._clear()
 
-    def _aim(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self._directions = []
-        for _ in range(DIRECTIONS):
-            raw = [torch.randn(w.shape, generator=generator, dtype=torch.float64) for w in self._start]
-            size = float(torch.stack([r.square().sum() for r in raw]).sum().sqrt())
-            self._directions.append([r / size for r in raw])
-        for direction in self._directions:
-            pairs = zip(self.setting.parameters, direction, strict=True)
-            self._analytic.append(
-                sum(float((p.grad.to_dense() * d).sum()) for p, d in pairs if p.grad is not None)
-            )
+    def _direction(self, moving: Container[int]) -> list[torch.Tensor]:
+        """Of length 1, along which the parameters with these places move."""
+        raw = [
+            torch.randn(w.shape, generator=self._generator, dtype=torch.float64)
+            if place in moving
+            else torch.zeros_like(w)
+            for place, w in enumerate(self._start)
+        ]
+        size = float(torch.stack([r.square().sum() for r in raw]).sum().sqrt())
+        return [r / size for r in raw]
+
+    def _look_at_layers(self) -> None:
+        names = {id(p): name.rpartition(".")[0] or name for name, p in self.setting.model.named_parameters()}
+        places: dict[str, list[int]] = {}
+        for place, parameter in enumerate(self.setting.parameters):
+            if id(parameter) in names:
+                places.setdefault(names[id(parameter)], []).append(place)
+        self._layers = list(places)[:MOST_LAYERS]
+        self._directions += [self._direction(places[layer]) for layer in self._layers]
+
+    def _error(self) -> float:
+        """Of the whole gradient, relative."""
+        return median(self._error_along(i) for i in range(DIRECTIONS))
+
+    def _error_along(self, i: int) -> float:
+        pairs = zip(self._gradients, self._directions[i], strict=True)
+        analytic = sum(float((gradient * d).sum()) for gradient, d in pairs if gradient is not None)
+        numeric = (self._losses[2 * i] - self._losses[2 * i + 1]) / (2 * STEP * max(1.0, self._length()))
+        return abs(numeric - analytic) / max(abs(numeric), abs(analytic), 1e-12)
 
     def _move(self) -> None:
         """To the next place at which the loss is wanted."""
@@ -91,9 +121,6 @@ class Differences(Experiment):
         if self._reason or not self._still.is_still or len(self._losses) < 2 * DIRECTIONS:
             reason = self._reason or "the loss could not be computed again on the same batch"
             return GradientCheck(functions=functions, reason=reason)
-        step = STEP * max(1.0, self._length())
-        errors = []
-        for i, analytic in enumerate(self._analytic):
-            numeric = (self._losses[2 * i] - self._losses[2 * i + 1]) / (2 * step)
-            errors.append(abs(numeric - analytic) / max(abs(numeric), abs(analytic), 1e-12))
-        return GradientCheck(error=median(errors), functions=functions)
+        known = (len(self._losses) // 2) - DIRECTIONS  # the time may be up before all layers were looked at
+        layers = [(name, self._error_along(DIRECTIONS + i)) for i, name in enumerate(self._layers[:known])]
+        return GradientCheck(error=self._error(), functions=functions, layers=tuple(layers))

@@ -4,10 +4,7 @@ It begins when the script stands before its first update. Each experiment is a f
 the script itself goes no further.
 """
 
-import contextlib
-import os
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -17,15 +14,14 @@ import msgspec
 import torch
 
 from sgdb_engine.checks.batch_noise import FrozenWeights
-from sgdb_engine.checks.child import GRACE_S, Child, Outcome, fork
-from sgdb_engine.checks.experiment import Experiment, Setting, setting_of
+from sgdb_engine.checks.experiment import Experiment, Setting
 from sgdb_engine.checks.first_steps import FirstSteps
-from sgdb_engine.checks.fresh import begin_anew
 from sgdb_engine.checks.gradient_check import Differences
-from sgdb_engine.checks.lr_range import Sweep
+from sgdb_engine.checks.lr_range import Sweep, recorded
 from sgdb_engine.checks.one_batch import Rescue, UserStep, ZeroInput
 from sgdb_engine.checks.single_calls import Dependence, Repeat
 from sgdb_engine.checks.stages import CODES, STAGES, Stages, duration, words_of_data
+from sgdb_engine.checks.trials import NO_MODEL, Trials
 from sgdb_engine.config.records import OverfitBudget
 from sgdb_engine.ending import End
 from sgdb_engine.events import RangesMeasured, ValueRange
@@ -59,49 +55,31 @@ class Preflight:
             scratch: folder below which experiments write.
             budget: of the user's own steps on one batch.
         """
-        self._engine, self._order, self._scratch, self._budget = engine, order, scratch, budget
-        self.can_fork = True
-        """Not on a GPU: there a process that uses one begins the script anew, with the same seed."""
+        self._engine, self._budget = engine, budget
+        self._trials = Trials(engine, order, scratch)
         self._stages = Stages(engine)
-        self._experiment: Experiment | None = None
-        """In a child: the one that is done there."""
         self._later: float | None = None
         self._signals_seen: Signals | None = None
         """What the first steps gave, for stages that come later."""
 
     def pass_through(self, observer: "Observer") -> None:
         """The safe point of the script: the first one begins the stages. Returns in children only."""
-        if os.getpid() != self._engine.pid:
-            return
-        with contextlib.suppress(_InChild):
-            try:
-                self._run(observer)
-            except Exception as error:  # ours: the stages that are left are not done
-                self._engine.note(f"the check itself failed: {type(error).__name__}: {error}")
-                self._engine.notes.append(traceback.format_exc())
-            self.finish()
+        self._trials.carry_out(lambda: self._run(observer))
 
     def script_ended(self, end: End) -> None:
         """The script is over: in a child so is the experiment; in the script's own process nothing was checked."""
-        if self._experiment is not None:
-            self._experiment.script_ended(end)
-
-    def finish(self) -> None:
-        """All stages are over."""
-        self._engine.end_here(End("finished", 0))
+        self._trials.script_ended(end)
 
     # -- the stages -------------------------------------------------------------------------------------
 
     def _run(self, observer: "Observer") -> None:
         witness = observer.witness
-        self._reached_s = time.monotonic() - self._engine.started
-        setting = setting_of(self._engine, observer, self._budget)
+        setting = self._trials.setting(observer, self._budget)
         self._stages.facts = witness.facts()
         if setting is None:
             for name in STAGES:
-                self._stages.tell(name, "skipped", "no model was seen that this training updates")
+                self._stages.tell(name, "skipped", NO_MODEL)
             return
-        self.can_fork &= all(p.is_cpu for p in setting.parameters)
         self._environment(setting)
         self._first_steps(setting)
         if any(f.severity == "error" and f.code in CODES["wiring"] for f in self._stages.found()):
@@ -124,32 +102,11 @@ class Preflight:
         ):
             stage(setting)
 
-    def _do(
-        self, kind: type[Experiment], setting: Setting, told: Callable[[str, Any], None] = lambda k, v: None
-    ) -> Outcome:
-        """Runs an experiment. In its child this raises: the script goes on there."""
-        if not self.can_fork:
-            return begin_anew(self._order, kind.name, told, self._seconds_anew(kind, setting), self._scratch)
-        experiment = kind(setting)
-        got = fork(told, experiment.seconds, self._scratch)
-        if isinstance(got, Child):
-            self._experiment = experiment
-            try:
-                experiment.begin(got)
-            except Exception as error:
-                got.give_up(f"{type(error).__name__}: {error}")
-            raise _InChild
-        return got
-
-    def _seconds_anew(self, kind: type[Experiment], setting: Setting) -> float:
-        """Its own budget, and what it took the script to come so far."""
-        return kind(setting).seconds + 2 * (self._reached_s + GRACE_S)
-
     # -- one by one -------------------------------------------------------------------------------------
 
     def _environment(self, setting: Setting) -> None:
         started = self._stages.begin("environment")
-        outcomes = [self._do(Repeat, setting) for _ in range(2)]
+        outcomes = [self._trials.do(Repeat, setting) for _ in range(2)]
         losses = [outcome.result for outcome in outcomes]
         device = next(setting.model.parameters()).device
         words = f"PyTorch {torch.__version__}, {device}, {next(setting.model.parameters()).dtype}"
@@ -173,7 +130,7 @@ class Preflight:
 
     def _first_steps(self, setting: Setting) -> None:
         started = self._stages.begin("data")
-        outcome = self._do(FirstSteps, setting)
+        outcome = self._trials.do(FirstSteps, setting)
         if self._stages.not_done("data", outcome, started):
             self._stages.judged(
                 "wiring", self._stages.begin("wiring"), "graph, optimizer and loss fit together"
@@ -200,7 +157,7 @@ class Preflight:
 
     def _loss_at_init(self, setting: Setting) -> None:
         started = self._stages.begin("loss-at-init")
-        outcome = self._do(FrozenWeights, setting)
+        outcome = self._trials.do(FrozenWeights, setting)
         if self._stages.not_done("loss-at-init", outcome, started):
             return
         noise = self._stages.facts.noise = msgspec.convert(outcome.result, Noise, strict=False)
@@ -216,7 +173,7 @@ class Preflight:
 
     def _dependencies(self, setting: Setting) -> None:
         started = self._stages.begin("dependencies")
-        outcome = self._do(Dependence, setting)
+        outcome = self._trials.do(Dependence, setting)
         if self._stages.not_done("dependencies", outcome, started):
             return
         found = msgspec.convert(outcome.result, Dependencies, strict=False)
@@ -228,7 +185,7 @@ class Preflight:
 
     def _gradient_check(self, setting: Setting) -> None:
         started = self._stages.begin("gradient-check")
-        outcome = self._do(Differences, setting)
+        outcome = self._trials.do(Differences, setting)
         if self._stages.not_done("gradient-check", outcome, started):
             return
         found = self._stages.facts.gradient_check = msgspec.convert(
@@ -265,7 +222,7 @@ class Preflight:
     def _one_batch(
         self, name: str, kind: type[Experiment], setting: Setting, started: float
     ) -> OneBatch | None:
-        outcome = self._do(kind, setting, self._curve(kind.name))
+        outcome = self._trials.do(kind, setting, self._curve(kind.name))
         if self._stages.not_done(name, outcome, started):
             return None
         return msgspec.convert(outcome.result, OneBatch, strict=False)
@@ -306,16 +263,7 @@ class Preflight:
 
     def _lr_range(self, setting: Setting) -> None:
         started = self._stages.begin("lr-range")
-
-        def told(kind: str, value: Any) -> None:
-            if kind == "point":
-                now, wall = time.monotonic(), time.time()
-                self._engine.recorder.scalars(
-                    ("lr_range/lr", "lr_range/loss"), next(count), wall, now, tuple(map(float, value))
-                )
-
-        count = iter(range(1, 10**9))
-        outcome = self._do(Sweep, setting, told)
+        outcome = self._trials.do(Sweep, setting, recorded(self._engine.recorder))
         if self._stages.not_done("lr-range", outcome, started):
             return
         found = self._stages.facts.lr_range = msgspec.convert(outcome.result["sweep"], LrRange, strict=False)
@@ -361,10 +309,6 @@ class Preflight:
         words = f"{duration(pace.step_s)} a step, of which {pace.data_share:.0%} is waiting for data"
         words += f"; {pace.host_gib:.1f} GiB of memory at most{device}"
         self._stages.judged("memory-and-time", started, words, **msgspec.structs.asdict(pace))
-
-
-class _InChild(BaseException):
-    """The calling process is a child: it goes on with the script."""
 
 
 def _from_the_start(begin: Facts, seen: Facts) -> Any:

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sgdb_engine.checks.layers import Layers
 from sgdb_engine.events import ValueRange
 from sgdb_engine.observe.measurements import tensors_in
 from sgdb_engine.observe.statistics import tensor_ranges
 from sgdb_engine.witness.first_step import FirstStep
+from sgdb_engine.witness.layers import Layers
 
 Place = Literal["input", "target", "output", "parameter", "activation"]
 MOST_ROWS = 400

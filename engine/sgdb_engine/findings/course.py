@@ -1,7 +1,7 @@
 """What shows only as a run goes on."""
 
 import math
-from statistics import fmean
+from statistics import fmean, linear_regression
 
 from sgdb_engine.events import Finding
 from sgdb_engine.findings.facts import Course, Evaluation, Facts
@@ -23,6 +23,8 @@ TINY_CLIP = 0.02
 MINDS_SIZE = ("SGD", "ASGD")
 """Optimizers whose step is as large as the gradient; all others divide its size out."""
 VAL_TIMES = 5.0
+FLAT_EPOCHS, FLAT_PART, FLAT_LEAST = 10, 0.3, 4
+FLAT, ALIKE, STILL_UNLEARNT, RATE_LEFT = 0.01, 0.1, 0.5, 0.01
 
 
 def lr_high(facts: Facts) -> Finding | None:
@@ -144,6 +146,27 @@ def label_noise(facts: Facts) -> Finding | None:
     )
 
 
+def underfit(facts: Facts) -> Finding | None:
+    """Training and validation stand still together, far from the end."""
+    c, prior = facts.course, _blind_loss(facts)
+    if c is None or len(c.evaluations) < FLAT_EPOCHS or not prior > 0 or not c.lr > RATE_LEFT * c.highest_lr:
+        return None
+    last = c.evaluations[-max(FLAT_LEAST, round(FLAT_PART * len(c.evaluations))) :]
+    if not all(each.loss > 0 and each.train_loss > 0 for each in last):
+        return None
+    train, val = fmean(each.train_loss for each in last), fmean(each.loss for each in last)
+    slope = linear_regression(range(len(last)), [math.log(each.train_loss) for each in last]).slope
+    if not (abs(slope) < FLAT and abs(val - train) <= ALIKE * train and train > STILL_UNLEARNT * prior):
+        return None
+    return finding(
+        "underfit",
+        f"No progress over the last {len(last)} evaluations: training stays at {train:.3g}, validation at {val:.3g}; "
+        f"a guess that ignores the input has {prior:.3g}.",
+        step=last[0].step,
+        evidence={"slope": slope, "threshold": FLAT, "training": train, "validation": val, "prior": prior},
+    )
+
+
 def majority_only(facts: Facts) -> Finding | None:
     """One class is predicted whatever the input."""
     c = facts.course
@@ -221,4 +244,5 @@ RULES = (
     label_noise,
     overfit,
     val_preproc,
+    underfit,
 )

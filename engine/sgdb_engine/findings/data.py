@@ -11,6 +11,7 @@ UNEVEN_RMS, UNEVEN_STD = 5.0, 1e3
 LARGE_TARGETS, SMALL_TARGETS, FAR_TARGETS = 10.0, 1e-2, 5.0
 ORDER_RATIO, ORDER_Z = 4.0, 10.0
 REPEATED = 0.8
+EQUAL_ROUNDS = 0.9
 OVERLAP = 0.05
 FEW_FEATURES = 4
 LEAK, LEAK_CORRELATION = 0.95, 0.999
@@ -110,6 +111,19 @@ def same_batch(facts: Facts) -> Finding | None:
     )
 
 
+def dup_workers(facts: Facts) -> Finding | None:
+    """Each worker of a loader gives what the others give."""
+    d = facts.data
+    if d is None or not d.equal_rounds > EQUAL_ROUNDS:
+        return None
+    return finding(
+        "dup-workers",
+        f"The {d.workers} workers of the loader give the same batches: each comes {d.workers} times in a row.",
+        location=facts.wiring.call_location if facts.wiring else None,
+        evidence={"workers": d.workers, "share": d.equal_rounds, "threshold": EQUAL_ROUNDS},
+    )
+
+
 def train_val_overlap(facts: Facts) -> Finding | None:
     """Validation on what is trained on."""
     d = facts.data
@@ -159,6 +173,7 @@ RULES = (
     input_scale,
     target_scale,
     same_batch,
+    dup_workers,
     not_shuffled,
     train_val_overlap,
     target_leak,

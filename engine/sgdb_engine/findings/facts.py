@@ -95,7 +95,9 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     reached: int = 0
     """Parameters that get gradients."""
     cut: tuple[str, ...] | None = None
-    """Parameters in an optimizer whose layer ran, and that no gradient reaches."""
+    """Parameters in an optimizer that were computed with, and that no gradient reaches."""
+    unused: tuple[str, ...] = ()
+    """Parameters in an optimizer that no call of a model computed with, and that no gradient reaches."""
     leftover: float = 0.0
     """Share of steps whose backward found gradients of the step before."""
     judged_steps: int = 0
@@ -114,6 +116,7 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     made: int = 0
     """Optimizers that were made, those included that are gone."""
     steps_without_backward: int = 0
+    left_out_by_scaler: int = 0
     cut_off: bool = False
     """Backward was called on a loss that depends on no trainable parameter; PyTorch raises then."""
     model_parameters: int = 0
@@ -181,6 +184,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """All rows are the same."""
     whole_set: bool = False
     """Each batch is all there is."""
+    workers: int = 0
+    """Of the loader of the training data."""
+    equal_rounds: float = 0.0
+    """Share of the rounds of one batch from each worker in which all are equal, and unlike those before."""
     duplicates: float = 0.0
     """Share of training rows that have an equal among the training rows."""
     overlap: float | None = None
@@ -231,6 +238,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     lr: float = math.nan
     clip_coef: float = math.nan
     """Median of what clipping multiplied the gradients by."""
+    loss_scale: float = math.nan
+    """What a GradScaler multiplies the loss by."""
     spike_step: int = 0
     spike: float = math.nan
     """The largest jump of the loss: its value there."""
@@ -265,6 +274,8 @@ class GradientCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Relative, the median of three directions; None: not tested."""
     functions: tuple[str, ...] = ()
     """Autograd functions that are the user's own."""
+    layers: tuple[tuple[str, float], ...] = ()
+    """Layer → relative error of the gradient of its weights; looked at where the whole is off."""
     reason: str = ""
 
 
@@ -276,15 +287,18 @@ class LayerSignal(msgspec.Struct, frozen=True, kw_only=True):
     std: float
     """Of its output."""
     dead: float = 0.0
-    """Share of units that gave 0 for every row so far."""
+    """Share of units that gave 0 for every row of a window of batches; 0 where too little is known of them."""
+    dead_at_first: float = math.nan
+    """The same, of the first window; NaN while that is the only one."""
     saturated: float = 0.0
-    """Share of values at the ends of a tanh or sigmoid."""
+    """Share of values at the ends of a tanh or sigmoid, the smallest of several batches."""
     is_last: bool = False
     """Nothing with parameters comes after it."""
+    units: int = 0
 
 
 class Signals(msgspec.Struct, frozen=True, kw_only=True):
-    """Activations, gradients and updates of the first steps."""
+    """Activations, gradients and updates of the first steps; dead units also of later ones."""
 
     layers: tuple[LayerSignal, ...] = ()
     forwards: int = 0
@@ -307,7 +321,10 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     unmoved: tuple[str, ...] = ()
     """Parameters with a gradient that no update changed."""
     steps: int = 0
+    """After which gradients and weights were looked at again."""
     weight_type: str = ""
+    underflown: float = 0.0
+    """Share of the values of float16 gradients that are 0, where half of the others are nearly."""
 
 
 class OneBatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from sgdb_engine.findings.facts import Course, Evaluation
+from sgdb_engine.findings.moving import Moving
 
 EARLY = 80
 SMOOTHED = 5
@@ -52,13 +53,23 @@ class Following:
         self.period = 0
         """Steps after which a batch of few rows comes again; 0: none was seen."""
         self._short: set[int] = set()
-        self._sizes: dict[str, float] = {}
-        """Root mean square of each weight when it was first measured."""
-        self._ratio = 1.0
+        self.moving = Moving()
+        """What is measured of each tensor."""
+        self.loss_scale = math.nan
+        """Of a GradScaler."""
 
-    def step(self, step: int, loss: float | None, lr: float | None, clip: float | None = None) -> None:
+    def step(
+        self,
+        step: int,
+        loss: float | None,
+        lr: float | None,
+        clip: float | None = None,
+        loss_scale: float | None = None,
+    ) -> None:
         """A step is over."""
         self.steps = step
+        if loss_scale is not None:
+            self.loss_scale = loss_scale
         if lr is not None:
             self._lr = lr
             if not lr <= self._highest_lr:
@@ -109,22 +120,6 @@ class Following:
             if sum(suspect.after) > AFTERWARDS / 2:
                 self._spike = suspect.spike
 
-    def weights(self, columns: tuple[str, ...], values: Sequence[float]) -> None:
-        """Mean and standard deviation of each tensor, as just measured, among other columns."""
-        of = dict(zip(columns, values, strict=True))
-        sizes = {
-            name: math.hypot(of[f"param_mean/{name}"], of[f"param_std/{name}"])
-            for column in columns
-            if column.startswith("param_std/")
-            and (name := column.removeprefix("param_std/")).endswith("weight")
-        }
-        if not self._sizes:
-            self._sizes = sizes
-            return
-        ratios = [size / self._sizes[name] for name, size in sizes.items() if self._sizes.get(name, 0.0) > 0]
-        if ratios:
-            self._ratio = median(ratios)
-
     def take_mean(self) -> float:
         """Of the losses since it was last taken."""
         mean = self._since / self._count if self._count else math.nan
@@ -152,7 +147,8 @@ class Following:
             spike=value,
             spike_median=middle,
             evaluations=tuple(evaluations),
-            weight_ratio=self._ratio,
+            weight_ratio=self.moving.weight_ratio,
+            loss_scale=self.loss_scale,
         )
 
 

@@ -1,12 +1,16 @@
 """What the outputs depend on, and what they should not."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from sgdb_engine.events import Finding
 from sgdb_engine.findings.facts import Facts
 from sgdb_engine.findings.making import finding
+from sgdb_engine.findings.optimisation import has_failed
 
 IGNORED = 1e-4
+AS_WITHOUT, LAST = 0.9, 5
+"""Share of the loss that is reached without inputs; losses that are averaged."""
 OTHER_ROWS = 1e-3
 LATER_TOKENS = 1e-4
 WRONG_GRADIENT, DOUBTFUL_GRADIENT = 0.02, 0.002
@@ -19,7 +23,9 @@ def _location(facts: Facts) -> str | None:
 def input_ignored(facts: Facts) -> Finding | None:
     """The same output whatever the input."""
     d = facts.dependencies
-    if d is None or d.other_input is None or not d.other_input < IGNORED:
+    if d is None or d.other_input is None:
+        return _learns_as_without_input(facts)
+    if not d.other_input < IGNORED:
         return None
     if d.other_input_later is None or not d.other_input_later < IGNORED:
         return None  # an output that begins at 0 learns to depend on its input
@@ -28,6 +34,24 @@ def input_ignored(facts: Facts) -> Finding | None:
         f"The output does not depend on the input: with other inputs it changes by {d.other_input:.1g} of its size.",
         location=_location(facts),
         evidence={"change": d.other_input, "threshold": IGNORED},
+    )
+
+
+def _learns_as_without_input(facts: Facts) -> Finding | None:
+    """Where the model could not be asked: one batch is learnt no better with its inputs than with zeros."""
+    real, zero = facts.rescue, facts.zero_input
+    if zero is None or zero.reason or len(zero.losses) < LAST or not has_failed(real) or real is None:
+        return None
+    steps = min(len(real.losses), len(zero.losses))
+    with_it, without = fmean(real.losses[steps - LAST : steps]), fmean(zero.losses[steps - LAST : steps])
+    if not with_it >= AS_WITHOUT * without or not min(real.losses) >= AS_WITHOUT * without:
+        return None
+    return finding(
+        "input-ignored",
+        f"One batch is learnt no better with its inputs than with zeros: the loss comes to {with_it:.3g}, without "
+        f"inputs to {without:.3g}.",
+        location=_location(facts),
+        evidence={"loss": with_it, "without_input": without, "threshold": AS_WITHOUT},
     )
 
 
@@ -67,10 +91,22 @@ def gradcheck(facts: Facts) -> Finding | None:
     return finding(
         "gradcheck",
         f"The gradient of the loss is off by {g.error:.1%}, compared with differences of the loss in float64; "
-        f"autograd functions in it: {_list(g.functions)}.",
+        f"autograd functions in it: {_list(g.functions)}.{_off(g.layers)}",
         where=g.functions,
         severity="error" if g.error > WRONG_GRADIENT else "warning",
         evidence={"error": g.error, "threshold": WRONG_GRADIENT},
+    )
+
+
+def _off(layers: Sequence[tuple[str, float]]) -> str:
+    """In which layers the gradient is off, the worst first."""
+    off = sorted(((error, name) for name, error in layers if error > DOUBTFUL_GRADIENT), reverse=True)
+    worst = [f"{name} ({error:.0%})" for error, name in off[:3]]
+    more = f" and {len(off) - 3} more" if len(off) > 3 else ""
+    return (
+        f" It is off in {_list(worst)}{more}; right in {len(layers) - len(off)} of {len(layers)} layers."
+        if off
+        else ""
     )
 
 

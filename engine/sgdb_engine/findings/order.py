@@ -16,8 +16,9 @@ LEARNS_NOTHING = (
     "labels-unrelated",
     "majority-only",
     "init-loss",
+    "underfit",
 )
-LATER = ("loss-spike", "nonfinite", "dead-relu", "overfit", "label-noise")
+LATER = ("loss-spike", "nonfinite", "dead-relu", "overfit", "label-noise", "grad-underflow")
 
 EXPLAINS: dict[str, tuple[str, ...] | str] = {
     "input-nonfinite": EVERYTHING,
@@ -26,7 +27,7 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
     "opt-wrong-model": EVERYTHING,
     "sign-flipped": (*LEARNS_NOTHING, *LATER, "exploding", "weight-decay-high", "param-not-updated"),
     "no-zero-grad": (*LEARNS_NOTHING, *LATER, "exploding", "clip-too-low"),
-    "lr-collapsed": ("lr-low", "cannot-overfit", "param-not-updated", "update-lost"),
+    "lr-collapsed": ("lr-low", "cannot-overfit", "param-not-updated", "update-lost", "underfit"),
     "symmetric-init": (
         *LEARNS_NOTHING,
         "input-ignored",
@@ -64,11 +65,13 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
         "cannot-overfit",
         "loss-spike",
     ),
-    "same-batch": ("overfit", "not-shuffled", "label-noise"),
+    "same-batch": ("overfit", "not-shuffled", "label-noise", "dup-workers"),
+    "dup-workers": ("overfit", "not-shuffled", "label-noise"),
     "not-shuffled": ("loss-spike", "overfit", "lr-high", "majority-only", "labels-unrelated"),
     "input-scale": (
         *("init-loss", "exploding", "lr-high", "lr-low", "saturated", "dead-relu", "cannot-overfit"),
         *("loss-spike", "nonfinite", "majority-only", "labels-unrelated", "vanishing", "overfit"),
+        *("grad-underflow", "underfit"),
     ),
     "batch-leak": (*LEARNS_NOTHING, "nll-on-logits", "train-val-overlap", "overfit"),
     "exploding": (
@@ -80,10 +83,15 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
         "cannot-overfit",
         "dead-relu",
         "overfit",
+        "grad-underflow",
     ),
-    "saturated": ("init-loss", "vanishing", "lr-high", "cannot-overfit", "overfit"),
+    "saturated": ("init-loss", "vanishing", "lr-high", "cannot-overfit", "overfit", "underfit"),
     "init-loss": ("lr-high", "loss-spike", "overfit", "cannot-overfit"),
-    "dead-relu": (*LEARNS_NOTHING, "vanishing", "input-ignored", "overfit"),
+    "dead-relu": (*LEARNS_NOTHING, "vanishing", "input-ignored", "overfit", "grad-underflow"),
+    "grad-underflow": (
+        *LEARNS_NOTHING,
+        *("vanishing", "input-ignored", "update-lost", "param-not-updated", "nonfinite"),
+    ),
     "vanishing": (
         *LEARNS_NOTHING,
         *("dead-relu", "input-ignored", "symmetric-init", "update-lost", "param-not-updated"),
@@ -100,8 +108,9 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
         "cannot-overfit",
         "labels-unrelated",
         "majority-only",
+        "underfit",
     ),
-    "clip-too-low": ("lr-low", "cannot-overfit", "majority-only", "labels-unrelated"),
+    "clip-too-low": ("lr-low", "cannot-overfit", "majority-only", "labels-unrelated", "underfit"),
     "lr-high": (
         "dead-relu",
         "nonfinite",
@@ -112,13 +121,15 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
         "exploding",
         "saturated",
         "cannot-overfit",
+        "grad-underflow",
+        "underfit",
     ),
-    "lr-low": ("majority-only", "labels-unrelated", "cannot-overfit", "param-not-updated"),
-    "gradcheck": ("cannot-overfit", "labels-unrelated"),
-    "cannot-overfit": ("labels-unrelated", "majority-only"),
+    "lr-low": ("majority-only", "labels-unrelated", "cannot-overfit", "param-not-updated", "underfit"),
+    "gradcheck": ("cannot-overfit", "labels-unrelated", "underfit"),
+    "cannot-overfit": ("labels-unrelated", "majority-only", "underfit"),
     "val-preproc": ("overfit", "labels-unrelated"),
-    "majority-only": ("labels-unrelated", "overfit", "label-noise"),
-    "labels-unrelated": ("overfit", "majority-only", "label-noise"),
+    "majority-only": ("labels-unrelated", "overfit", "label-noise", "underfit"),
+    "labels-unrelated": ("overfit", "majority-only", "label-noise", "underfit"),
     "label-noise": ("overfit",),
     "train-in-val": ("overfit", "label-noise"),
     "overfit": (),
@@ -126,19 +137,39 @@ EXPLAINS: dict[str, tuple[str, ...] | str] = {
 }
 """Cause → what it brings about. In the order of trust: exact findings first, what is read off curves last."""
 
+AT_FIRST = "at_first"
+"""In the evidence of what was not so in the first steps: something else has brought it about."""
+BY_THEN: dict[str, tuple[str, ...]] = {
+    "dead-relu": ("majority-only", "labels-unrelated", "overfit", "underfit")
+}
+"""What such a finding explains: nothing that may have come before it."""
+LAST_CAUSE = "lr-high"
+"""Of those that may have; it is ranked behind that."""
+
 SEVERITIES = {"error": 0, "warning": 1, "info": 2}
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
     order = list(EXPLAINS)
-    place = order.index(finding.code) if finding.code in EXPLAINS else len(order)
-    return finding.severity == "info", place, SEVERITIES[finding.severity]
+    code = LAST_CAUSE if _came_later(finding) else finding.code
+    place = 2 * order.index(code) if code in EXPLAINS else 2 * len(order)
+    return finding.severity == "info", place + (code != finding.code), SEVERITIES[finding.severity]
+
+
+def _came_later(finding: Finding) -> bool:
+    return finding.code in BY_THEN and AT_FIRST in finding.evidence
 
 
 def explains(cause: str, code: str) -> bool:
     """Whether one finding is what brings about another."""
     effects = EXPLAINS.get(cause, ())
     return cause != code and (effects == EVERYTHING or code in effects)
+
+
+def _brings_about(cause: Finding, effect: Finding) -> bool:
+    if _came_later(cause):
+        return effect.code in BY_THEN[cause.code]
+    return explains(cause.code, effect.code)
 
 
 def root_cause_first(findings: Sequence[Finding]) -> list[Finding]:
@@ -153,7 +184,7 @@ def root_cause_first(findings: Sequence[Finding]) -> list[Finding]:
         ordered.append(msgspec.structs.replace(cause, cause=""))
         if cause.severity == "info" or cause.state == "cleared":
             continue
-        effects = [f for f in waiting if explains(cause.code, f.code)]
+        effects = [f for f in waiting if _brings_about(cause, f)]
         ordered += [msgspec.structs.replace(f, cause=cause.code) for f in effects]
         waiting = [f for f in waiting if f not in effects]
     return ordered

@@ -19,9 +19,12 @@ RULES: tuple[Rule, ...] = (
     *course.RULES,
 )
 STATISTICAL = frozenset(
-    ("clip-too-low", "label-noise", "lr-collapsed", "majority-only", "overfit", "weight-decay-high")
+    (
+        *("clip-too-low", "label-noise", "lr-collapsed", "majority-only", "overfit", "weight-decay-high"),
+        *("dead-relu", "saturated", "vanishing", "param-not-updated", "underfit"),
+    )
 )
-"""Read off curves: one look is not enough for these, and they may pass."""
+"""Read off curves, or off some batches: one look is not enough for these, and they may pass."""
 
 
 def findings_of(facts: Facts) -> list[Finding]:

@@ -4,8 +4,9 @@ import math
 from statistics import fmean
 
 from sgdb_engine.events import Finding
-from sgdb_engine.findings.facts import Facts
+from sgdb_engine.findings.facts import Facts, LayerSignal
 from sgdb_engine.findings.making import finding, layers_of, named
+from sgdb_engine.findings.order import AT_FIRST
 
 HIGH_START, FAR_TOO_HIGH_START = 2.0, 10.0
 WHOLE = 0.05
@@ -17,6 +18,10 @@ SATURATED = 0.5
 LOST = 0.5
 SEEN_TO_MOVE = 1e-4
 """Median of update by weight."""
+WARM = 0.5
+"""Share of the full learning rate."""
+UNDERFLOWN = 0.5
+LOWEST_SCALE = 1.0
 
 
 def init_loss(facts: Facts) -> Finding | None:
@@ -75,6 +80,8 @@ def vanishing(facts: Facts) -> Finding | None:
     s = facts.signals
     if s is None or s.gradient_ratio is None or not s.gradient_ratio < VANISHED or _has_constant_input(facts):
         return None
+    if _warms_up(facts):
+        return None  # a branch that begins at zero is nearly there still
     return finding(
         "vanishing",
         f"The gradient of {s.first_weight} is {s.gradient_ratio:.1g} times that of the last layer, at the start and "
@@ -82,6 +89,13 @@ def vanishing(facts: Facts) -> Finding | None:
         where=layers_of([s.first_weight]),
         evidence={"ratio": s.gradient_ratio, "threshold": VANISHED},
     )
+
+
+def _warms_up(facts: Facts) -> bool:
+    """The learning rate has not come near to its full size yet."""
+    c, w = facts.course, facts.wiring
+    full = max((o.lr for o in w.optimizers), default=math.nan) if w is not None else math.nan
+    return c is not None and c.highest_lr < WARM * full
 
 
 def exploding(facts: Facts) -> Finding | None:
@@ -98,21 +112,36 @@ def exploding(facts: Facts) -> Finding | None:
     )
 
 
+def _most(layer: LayerSignal) -> float:
+    """The share of dead units that is not too many: of a few units half are off by chance, give or take 1/(2√n)."""
+    return min(ALL_DEAD, DEAD + 0.5 / math.sqrt(layer.units)) if layer.units else DEAD
+
+
 def dead_relu(facts: Facts) -> Finding | None:
     """Units that never fire."""
     s = facts.signals
     if s is None or s.forwards < DEAD_FORWARDS:
         return None
-    dead = [layer for layer in s.layers if layer.kind == "relu" and layer.dead > DEAD and not layer.is_last]
+    dead = [
+        layer
+        for layer in s.layers
+        if layer.kind == "relu" and layer.dead > _most(layer) and not layer.is_last
+    ]
     if not dead or _has_constant_input(facts):
         return None
     worst = max(dead, key=lambda layer: layer.dead)
+    died = all(layer.dead_at_first <= _most(layer) for layer in dead)
+    evidence: dict[str, float | int | str] = {"share": worst.dead, "threshold": _most(worst)}
+    batches = (
+        f"{min(s.forwards, 20)} batches" if s.forwards <= 20 or not died else "the last 20 batches looked at"
+    )
     return finding(
         "dead-relu",
-        f"{worst.dead:.0%} of the units of {worst.name} gave 0 for every row of {min(s.forwards, 20)} batches.",
+        f"{worst.dead:.0%} of the units of {worst.name} gave 0 for every row of {batches}"
+        + (f"; at the start it was {worst.dead_at_first:.0%}." if died else "."),
         severity="error" if worst.dead > ALL_DEAD else "warning",
         where=[layer.name for layer in dead],
-        evidence={"share": worst.dead, "threshold": DEAD},
+        evidence={**evidence, AT_FIRST: worst.dead_at_first} if died else evidence,
     )
 
 
@@ -125,7 +154,7 @@ def saturated(facts: Facts) -> Finding | None:
     worst = max(full, key=lambda layer: layer.saturated)
     return finding(
         "saturated",
-        f"{worst.saturated:.0%} of the values of {worst.name} ({worst.kind}) lie at its ends at initialisation.",
+        f"{worst.saturated:.0%} of the values of {worst.name} ({worst.kind}) lie at its ends at the start.",
         where=[layer.name for layer in full],
         evidence={"share": worst.saturated, "threshold": SATURATED},
     )
@@ -146,7 +175,7 @@ def update_lost(facts: Facts) -> Finding | None:
 def param_not_updated(facts: Facts) -> Finding | None:
     """Gradients, an optimizer, and no movement."""
     s, w = facts.signals, facts.wiring
-    if s is None or w is None or not s.unmoved or s.steps < DEAD_FORWARDS:
+    if s is None or w is None or not s.unmoved:
         return None
     if s.weight_type != "float32" or not s.update_ratio > SEEN_TO_MOVE:
         return None  # small steps are lost in rounding where weights are 1
@@ -159,6 +188,27 @@ def param_not_updated(facts: Facts) -> Finding | None:
     )
 
 
+def grad_underflow(facts: Facts) -> Finding | None:
+    """Gradients too small for float16."""
+    s, c = facts.signals, facts.course
+    scale = c.loss_scale if c is not None else math.nan
+    if scale < LOWEST_SCALE:
+        return finding(
+            "grad-underflow",
+            f"The scale of the GradScaler fell to {scale:.3g}: the gradients were not finite at any larger one, and "
+            "below 1 it makes small ones vanish.",
+            evidence={"scale": scale, "threshold": LOWEST_SCALE},
+        )
+    if s is None or scale > LOWEST_SCALE or not s.underflown > UNDERFLOWN:
+        return None
+    return finding(
+        "grad-underflow",
+        f"{s.underflown:.0%} of the values of the gradients are exactly 0, and most others nearly: they are too small "
+        "for float16.",
+        evidence={"share": s.underflown, "threshold": UNDERFLOWN},
+    )
+
+
 RULES = (
     symmetric_init,
     exploding,
@@ -166,6 +216,7 @@ RULES = (
     init_loss,
     vanishing,
     dead_relu,
+    grad_underflow,
     update_lost,
     param_not_updated,
 )

@@ -8,6 +8,7 @@ NO_STEPS, MANY_BACKWARDS = 20, 200
 """Backward passes without any update, of a training that is over or of one that may be accumulating."""
 UPDATES = 2
 """With fewer of them an optimizer that is made late may be missing."""
+UNUSED_UPDATES = 20
 LEFTOVER = 0.9
 LEFTOVER_STEPS = 2
 EVAL_UPDATES = 10
@@ -18,8 +19,8 @@ HIGH_DROPOUT = 0.8
 def no_step(facts: Facts) -> Finding | None:
     """Gradients are computed and never used."""
     w = facts.wiring
-    if w is None or w.updates or not (w.optimizers or w.made):
-        return None
+    if w is None or w.updates or w.left_out_by_scaler or not (w.optimizers or w.made):
+        return None  # or a scaler left them out
     if w.backwards < (NO_STEPS if w.ended else MANY_BACKWARDS):
         return None
     return finding(
@@ -132,6 +133,22 @@ def no_grad_param(facts: Facts) -> Finding | None:
     )
 
 
+def unused_param(facts: Facts) -> Finding | None:
+    """Held, and not computed with."""
+    w = facts.wiring
+    if w is None or not w.unused or w.updates < UNUSED_UPDATES:
+        return None
+    some = len(w.unused)
+    return finding(
+        "unused-param",
+        f"{named(w.unused)}: {'is' if some == 1 else 'are'} in the optimizer, but nothing is computed with "
+        f"{'it' if some == 1 else 'them'}.",
+        where=layers_of(w.unused),
+        location=w.call_location,
+        evidence={"parameters": some},
+    )
+
+
 def no_zero_grad(facts: Facts) -> Finding | None:
     """Each gradient is the sum of all before it."""
     w = facts.wiring
@@ -228,4 +245,5 @@ RULES = (
     bn_small_batch,
     dropout_high,
     frozen_in_opt,
+    unused_param,
 )

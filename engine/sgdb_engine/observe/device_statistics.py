@@ -1,11 +1,13 @@
-"""Per-tensor statistics of an update on a GPU: all tensors packed into rows of equal length, reduced row by row.
+"""Statistics of tensors on a GPU: all of them packed into rows of equal length, reduced row by row.
 
 So the launches do not grow with the number of tensors, and nothing here waits for the device. What the rows mean for
 each tensor is put together on the host, when they have arrived there.
+
+A reduction that changes the type casts all it reads first, in a launch of its own: hence one cast to float64 for all.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,18 +18,23 @@ from sgdb_engine.workload.devices import fits
 SHORTEST_ROW = 1024
 """Values; the last row of each tensor is filled up."""
 MOST_ROWS = 2**15
-"""The rows become longer where a model would have more of them: each is nine numbers that go to the host."""
+"""The rows become longer where a model would have more of them: each is eight numbers that go to the host."""
 BLOCK_VALUES = 2**26
-"""Values that are worked on at once: bounds the memory for what lies between."""
+"""Values that are worked on at once: bounds the memory for what lies between, 24 bytes for each."""
 CAUTION = 4
 """The two packed copies are made only where so many times their size would be at most half of what is free."""
-OF_ROWS = 9
-"""Numbers of a row: norm of the gradient, its non-finite values, norm of the movement, norm of the weights, their
-finite values, the sum of these, the norm about their mean, smallest, largest."""
+OF_ROWS = 8
+"""Numbers of a row: norm of the gradient, its non-finite values; values that are not finite or only fill the row up;
+sum and norm of the finite ones, norm of their movement, the smallest of them, the smallest of their negatives."""
+
+Copies = Sequence[tuple[torch.Tensor, torch.Tensor]]
+"""To, from; flat."""
 
 
 class DeviceStatistics:
     """An `UpdateStatistics` that keeps two packed float32 copies of the parameters; sums are in float64.
+
+    It measures other tensors along with the weights, in the same rows.
 
     Raises:
         MemoryError: the copies would take room that the training may need.
@@ -35,110 +42,132 @@ class DeviceStatistics:
 
     def __init__(self, parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> None:
         self._parameters = list(parameters)
-        device = next((p.device for p in parameters if p.device.type != "cpu"), torch.device("cpu"))
-        sizes = [real_values(p).numel() for p in self._parameters]
-        length = row_length(sum(sizes))
-        rows = [max(1, -(-size // length)) for size in sizes]
-        size_bytes = 2 * 4 * length * sum(rows)
-        if not fits(CAUTION * size_bytes, device):
+        self.device = next((p.device for p in parameters if p.device.type != "cpu"), torch.device("cpu"))
+        """Of all tensors that are measured together."""
+        self._sizes = [real_values(p).numel() for p in self._parameters]
+        self._along: list[int] = []
+        """Sizes of what else there is room for."""
+        self._length = row_length(sum(self._sizes))
+        rows = rows_of(self._sizes, self._length)
+        size_bytes = 2 * 4 * self._length * int(rows.sum())
+        if not fits(CAUTION * size_bytes, self.device):
             raise MemoryError(f"two copies of the weights ({size_bytes / 2**30:.1f} GiB) would crowd the GPU")
-        self._packed = torch.zeros(2, sum(rows), length, device=device, dtype=torch.float32)
-        self._before, self._now = self._packed
-        self._before_views = _views(self._before, rows, sizes)
-        self._now_views = _views(self._now, rows, sizes)
-        self._starts = np.cumsum([0, *rows[:-1]])
-        self._filled = np.array(
-            [
-                min(length, max(0, size - length * k))
-                for size, n in zip(sizes, rows, strict=True)
-                for k in range(n)
-            ]
-        )
-        places = torch.arange(length, device=device)
-        filled = torch.from_numpy(self._filled).to(device)
-        self._outside = (places >= filled.unsqueeze(1)).to(torch.int8)
-        self._root_shares = torch.from_numpy(np.sqrt(np.repeat(np.asarray(shares, np.float64), rows))).to(
-            device
-        )
-        self._zero = torch.zeros((), device=device, dtype=torch.float32)
-        self._of_rows = torch.zeros(OF_ROWS, sum(rows), device=device, dtype=torch.float64)
-        step = max(1, BLOCK_VALUES // length)
-        self._blocks = [slice(start, start + step) for start in range(0, sum(rows), step)]
+        self._before = torch.zeros(int(rows.sum()), self._length, device=self.device, dtype=torch.float32)
+        self._before_views = _views(self._before, self._sizes)
+        self._root_shares: torch.Tensor | None = None
+        if any(share != 1.0 for share in shares):
+            of_rows = np.sqrt(np.repeat(np.asarray(shares, np.float64), rows))
+            self._root_shares = torch.from_numpy(of_rows).to(self.device)
+        self._signs = torch.linspace(1, -1, 2, device=self.device, dtype=torch.float64).view(2, 1, 1)
+        self._of_rows = torch.empty(OF_ROWS, 0, device=self.device, dtype=torch.float64)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """For the weights and what is measured along; NaN fills the rows up."""
+        sizes = [*self._sizes, *self._along]
+        rows = int(rows_of(sizes, self._length).sum())
+        self._now = torch.full((rows, self._length), math.nan, device=self.device, dtype=torch.float32)
+        self._now_views = _views(self._now, sizes)
+        of_gradients = self._of_rows[:2, : len(self._before)]
+        self._of_rows = of_gradients.new_zeros(OF_ROWS, rows)
+        self._of_rows[:2, : of_gradients.shape[1]] = of_gradients
 
     def before_clip(self, scale: float | torch.Tensor = 1.0) -> torch.Tensor:
         """Packs the gradients, which are `scale` times too large; returns their global 2-norm as a 0-d tensor."""
         gradients = [p.grad for p in self._parameters]
         if any(gradient is None for gradient in gradients):
-            self._now.zero_()
-        pairs = zip(self._now_views, gradients, strict=True)
-        _pack([(view, gradient.to_dense()) for view, gradient in pairs if gradient is not None])
-        norms, bad = self._of_rows[0], self._of_rows[1]
-        for block in self._blocks:
-            now = self._now[block]
-            torch.linalg.vector_norm(now, dim=1, dtype=torch.float64, out=norms[block])
-            torch.sum(
-                (now - now).ne(0), 1, dtype=torch.float64, out=bad[block]
-            )  # of NaN and infinity it is NaN
+            self._before.zero_()
+        pairs = zip(self._before_views, gradients, strict=True)
+        pack([(view, flat_values(gradient.to_dense())) for view, gradient in pairs if gradient is not None])
+        norms, bad = self._of_rows[:2, : len(self._before)]
+        for block in self._blocks(len(self._before)):
+            wide = self._before[block].double()
+            torch.linalg.vector_norm(wide, dim=1, out=norms[block])
+            _count_nonfinite(wide, out=bad[block])
         if not isinstance(scale, float) or scale != 1.0:
             norms.div_(scale)
-        total: torch.Tensor = torch.linalg.vector_norm(norms * self._root_shares)
+        weighted = norms if self._root_shares is None else norms * self._root_shares
+        total: torch.Tensor = torch.linalg.vector_norm(weighted)
         return total
 
     def before_update(self) -> None:
         """Packs the weights as they are before the update."""
-        _pack(list(zip(self._before_views, self._parameters, strict=True)))
+        pack(zip(self._before_views, map(flat_values, self._parameters), strict=True))
 
-    def after_update(self) -> torch.Tensor:
-        """Float64 [numbers of a row × rows] on the device, for `finish`; the next measurement overwrites it."""
-        _pack(list(zip(self._now_views, self._parameters, strict=True)))
-        self._before.sub_(self._now)
-        _, _, _, _, count, total, about_mean, low, high = self._of_rows
-        for block in self._blocks:
-            norms = self._of_rows[2:4, block]
-            torch.linalg.vector_norm(self._packed[:, block], dim=2, dtype=torch.float64, out=norms)
-            now = self._now[block]
-            finite = torch.eq(now - now, self._outside[block])
-            torch.sum(finite, 1, dtype=torch.float64, out=count[block])
-            torch.sum(torch.where(finite, now, self._zero), 1, dtype=torch.float64, out=total[block])
-            mean = torch.empty(len(now), 1, device=now.device, dtype=torch.float32)
-            torch.div(total[block].unsqueeze(1), count[block].unsqueeze(1), out=mean)
-            known = torch.where(finite, now, mean)  # what is not finite, or fills a row up, lies at the mean
-            torch.linalg.vector_norm(known - mean, dim=1, dtype=torch.float64, out=about_mean[block])
-            smallest, largest = known.aminmax(dim=1)
-            low[block].copy_(smallest)
-            high[block].copy_(largest)
+    def after_update(self, along: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Float64 [numbers of a row × rows] on the device, for `finish`; the next measurement overwrites it.
+
+        `along`: flat tensors that are measured, too.
+        """
+        sizes = [tensor.numel() for tensor in along]
+        if sizes != self._along:
+            self._along = sizes
+            self._make_room()
+        pack(zip(self._now_views, [*map(flat_values, self._parameters), *along], strict=True))
+        for block in self._blocks(len(self._now)):
+            self._reduce(self._before[block], self._now[block], self._of_rows[2:, block])
         return self._of_rows.view(-1)
 
-    @np.errstate(all="ignore")
-    def finish(self, values: np.ndarray) -> np.ndarray:
-        """What `after_update` gave, on the host → float32 [stats × tensors]."""
-        gradient, bad, moved, weights, count, total, about_mean, low, high = values.reshape(OF_ROWS, -1)
-        known = count > 0
-        mean_of_row = np.where(known, total / count, 0.0)
-        rounded = mean_of_row.astype(
-            np.float32
-        )  # as the device did: Σ(x - a)² = Σ(x - mean)² + n (mean - a)²
-        inner = np.where(known, about_mean**2 - count * (mean_of_row - rounded) ** 2, 0.0).clip(min=0)
-        number, moves, sizes = self._sum(count), self._sum(moved**2), self._sum(weights**2)
-        mean = self._sum(np.where(known, total, 0.0)) / number  # 0/0 is NaN where no value is finite
-        from_mean = mean_of_row - np.repeat(mean, np.diff(self._starts, append=len(count)))
-        outer = np.where(known, count * from_mean**2, 0.0)
-        stats = (
-            np.sqrt(self._sum(gradient**2)),
-            np.where(number > 0, np.minimum.reduceat(np.where(known, low, math.inf), self._starts), math.nan),
-            np.where(
-                number > 0, np.maximum.reduceat(np.where(known, high, -math.inf), self._starts), math.nan
-            ),
-            mean,
-            np.sqrt(self._sum(inner + outer) / number),
-            np.where(moves == 0, 0.0, np.sqrt(moves / sizes)),
-            self._sum(bad + self._filled - count),
-        )
-        return np.concatenate(stats).astype(np.float32)
+    def _reduce(self, before: torch.Tensor, now: torch.Tensor, out: torch.Tensor) -> None:
+        """The rows of a block; those of `before` are fewer where the last ones are none of the weights."""
+        bad, total, norms, smallest = out[0], out[1], out[2:4], out[4:]
+        both = torch.empty(2, *now.shape, device=now.device, dtype=torch.float64)
+        torch.mul(now, self._signs, out=both)  # the values and their negatives
+        _count_nonfinite(both[0], out=bad)
+        both.nan_to_num_(nan=math.inf, posinf=math.inf, neginf=math.inf)
+        torch.amin(both, 2, out=smallest)
+        values = both[0].nan_to_num_(posinf=0.0)
+        torch.sum(values, 1, out=total)
+        torch.sub(values[: len(before)], before, out=both[1, : len(before)])
+        torch.linalg.vector_norm(both, dim=2, out=norms)
 
-    def _sum(self, of_rows: np.ndarray) -> np.ndarray:
-        """Of the rows of each tensor."""
-        return np.asarray(np.add.reduceat(of_rows, self._starts))
+    def _blocks(self, rows: int) -> Iterator[slice]:
+        step = max(1, BLOCK_VALUES // self._length)
+        return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+    @np.errstate(all="ignore")
+    def finish(self, values: np.ndarray, along: Sequence[int] = ()) -> np.ndarray:
+        """What `after_update` gave, on the host → float64 [stats × tensors], and behind it [tensors × ranges].
+
+        The latter are those of the tensors of the sizes `along`.
+        """
+        sizes, tensors = np.array([*self._sizes, *along]), len(self._sizes)
+        rows = rows_of(sizes, self._length)
+        starts = np.cumsum(rows) - rows
+        gradient, bad_gradient, bad, total, norm, moved, low, negative = values.reshape(OF_ROWS, -1)
+        ranges = _ranges(sizes, rows, self._length - bad, total, norm, low, -negative)
+        moves, squares = (np.add.reduceat(norms**2, starts)[:tensors] for norms in (moved, norm))
+        ratio = np.where(moves == 0, 0.0, np.sqrt(moves / squares))
+        ratio[ranges[4, :tensors] > 0] = math.nan
+        norms = np.sqrt(np.add.reduceat(gradient**2, starts))[:tensors]
+        nonfinite = ranges[4, :tensors] + np.add.reduceat(bad_gradient, starts)[:tensors]
+        return np.concatenate(
+            [norms, ranges[:4, :tensors].reshape(-1), ratio, nonfinite, ranges[:, tensors:].T.reshape(-1)]
+        )
+
+
+def _ranges(
+    sizes: np.ndarray,
+    rows: np.ndarray,
+    count: np.ndarray,
+    total: np.ndarray,
+    norm: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> np.ndarray:
+    """Of the numbers of all rows: those of `RANGE_STATS` for each tensor [ranges × tensors]."""
+    starts = np.cumsum(rows) - rows
+    number = np.add.reduceat(count, starts)
+    mean = np.add.reduceat(total, starts) / number
+    mean_of_row = np.where(count > 0, total / count, 0.0)
+    within = (norm**2 - count * mean_of_row**2).clip(min=0)
+    between = count * (mean_of_row - np.repeat(mean, rows)) ** 2
+    low, high = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
+    # what rounding adds to the spread of nearly equal values cannot be more than half of their range
+    std = np.minimum(np.sqrt(np.add.reduceat(within + between, starts) / number), (high - low) / 2)
+    ranges = np.stack([low, high, mean, std, sizes - number])
+    ranges[:4, number == 0] = math.nan
+    return ranges
 
 
 def row_length(values: int) -> int:
@@ -146,12 +175,46 @@ def row_length(values: int) -> int:
     return max(SHORTEST_ROW, 1 << math.ceil(math.log2(max(1, values / MOST_ROWS))))
 
 
-def _views(buffer: torch.Tensor, rows: Sequence[int], sizes: Sequence[int]) -> list[torch.Tensor]:
-    parts = torch.split(buffer.view(-1), [buffer.shape[1] * n for n in rows])
+def rows_of(sizes: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
+    """How many rows each tensor takes; an empty one has one, too."""
+    return np.maximum(1, -(-np.asarray(sizes, np.int64) // length))
+
+
+def flat_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Its real values in the order of its memory: not copied where that is dense, as in `channels_last`."""
+    values = real_values(tensor)
+    if not values.is_contiguous():
+        values = values.permute(sorted(range(values.dim()), key=values.stride, reverse=True))
+    return values.reshape(-1)
+
+
+def copies_of(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Flat float32 copies of their values."""
+    flat = [flat_values(tensor) for tensor in tensors]
+    copies = [torch.empty(each.shape, device=each.device, dtype=torch.float32) for each in flat]
+    pack(zip(copies, flat, strict=True))
+    return copies
+
+
+def pack(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Copies all tensors of one type together: those of several are copied one by one, on a GPU."""
+    of_types: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for room, values in pairs:
+        if values.numel():
+            rooms, sources = of_types.setdefault(values.dtype, ([], []))
+            rooms.append(room)
+            sources.append(values)
+    for rooms, sources in of_types.values():
+        torch._foreach_copy_(rooms, sources)
+
+
+def _count_nonfinite(values: torch.Tensor, out: torch.Tensor) -> None:
+    """By row: what differs from itself, as NaN and infinity do."""
+    torch.linalg.vector_norm(values - values, 0, dim=1, out=out)
+
+
+def _views(buffer: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+    """Flat ones for tensors of these sizes."""
+    length = buffer.shape[1]
+    parts = torch.split(buffer.view(-1), [length * int(n) for n in rows_of(sizes, length)])
     return [part[:size] for part, size in zip(parts, sizes, strict=True)]
-
-
-def _pack(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    filled = [(view, real_values(tensor).reshape(-1)) for view, tensor in pairs if tensor.numel()]
-    if filled:
-        torch._foreach_copy_([view for view, _ in filled], [values for _, values in filled])

@@ -15,6 +15,7 @@ from sgdb_engine.observe.models import Models
 from sgdb_engine.observe.observer import Observer, clock, is_compiling, this_thread
 from sgdb_engine.observe.owners import Owners
 from sgdb_engine.observe.patches import Function, Patches, hide_from_compilers, unseen_by_compilers
+from sgdb_engine.observe.pictures import Pictures
 from sgdb_engine.observe.readback import has_values
 from sgdb_engine.observe.scaling import Scaling
 from sgdb_engine.observe.told import Told
@@ -53,8 +54,18 @@ def observe(
     models = Models(patches, Owners())
     observer = Observer(recorder, budget, safe_point, told, models.names_of, ranks)
     observer.may_move = any_thread
+    if probing:
+        observer.pictures = Pictures(observer, recorder, 0.0)
     found = told.found if own_place().rank == 0 else lambda finding: None  # the ranks would all say the same
-    observer.witness = Witness(models.names_of, models.optimizers, found, steps=seen_whole, probing=probing)
+    observer.witness = Witness(
+        models.names_of,
+        models.optimizers,
+        found,
+        observer.guard,
+        lambda: setattr(observer.rows, "urgent", budget > 0),
+        steps=seen_whole,
+        probing=probing,
+    )
     observer.rows.following = observer.witness.following
     observer.rows.looks_for_nonfinite = not probing
     installed = _Installed(observer, models, ranks)

@@ -78,12 +78,15 @@ class Validation:
     def end(self) -> None:
         """Training goes on, or nothing more comes: an evaluation, if there was one, is over."""
         losses, calls = self._losses, self._calls
+        counts = self._observer.witness.evaluations.counts
         if losses:
             self._observer.flush()
             self._observer.guarded("findings", self._observer.witness.evaluation_ends, self._observer.step)
         self._losses, self._calls, self._before_call, self._mode = [], 0, 0, "none"
         if losses and not calls and self._is_made_in_each_step():
             return
+        if losses:
+            self._observer.guarded("pictures", self._observer.pictures.evaluation_ends, counts)
         if losses and self._observer.looks_for_validation and self._observer.told.validated is not None:
             rows = sum(weight for _, weight in losses)
             mean = sum(value * (weight / rows) for value, weight in losses)
@@ -102,6 +105,7 @@ class Validation:
         self._observer.guarded(
             "findings", self._observer.witness.lost, original.__name__, args, kwargs, value
         )
+        self._observer.pictures.lost(original.__name__, args, kwargs)
         return value
 
     def _wrap(self, original: Function) -> Function:
@@ -165,7 +169,10 @@ class Validation:
         rows = args[0] if args else kwargs.get("input")
         number = rows.shape[0] if isinstance(rows, torch.Tensor) and rows.ndim > 0 else 1
         loss, weight = host_value(value.detach().mean()), max(1, number)
+        head = len(self._losses) - self._before_call if self._calls else 0
         if kwargs.get("reduction") == "sum":
             loss, weight = (loss, 1) if self._trains_on_sums else (loss / weight, weight)
         self._losses.append((loss, weight))
-        self._observer.guarded("findings", self._observer.witness.evaluated, name, args, kwargs, loss, weight)
+        self._observer.guarded(
+            "findings", self._observer.witness.evaluated, name, args, kwargs, loss, weight, head
+        )

@@ -2,12 +2,14 @@
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from sgdb_engine.observe.device_statistics import DeviceStatistics, copies_of
 from sgdb_engine.observe.histograms import histogram_columns, histograms
 from sgdb_engine.observe.parameters import UpdateStatistics, columns_of, statistics_for
 from sgdb_engine.observe.readback import Value, has_values
@@ -17,6 +19,7 @@ from sgdb_engine.observe.statistics import (
     device_ranges,
     host_array,
     is_shard,
+    on_host,
     ranges,
     share_of,
 )
@@ -24,6 +27,10 @@ from sgdb_engine.ranks.place import own_place
 
 Parameters = Sequence[torch.Tensor]
 NamesOf = Callable[[Parameters], Sequence[str]]
+Finisher = Callable[[np.ndarray], np.ndarray]
+
+MOST_KEPT = 2**24
+"""Values of a call that are copied, to be measured with the weights: more would crowd a GPU during the backward."""
 
 
 class UpdateMeasurements:
@@ -37,6 +44,10 @@ class UpdateMeasurements:
         """Global, unscaled, before any clipping; of what this rank holds where parameters are sharded."""
         self.tensors: torch.Tensor | None = None
         """Of this step: numbers for `finisher`."""
+        self.finisher: Finisher | None = None
+        """Makes of those numbers, when they are on the host, one for each of `columns` and of `along_columns`."""
+        self.along_columns: tuple[str, ...] = ()
+        """Of inputs and outputs that were measured with the weights."""
         self.tracked: tuple[torch.Tensor, ...] = ()
         """The parameters that are measured: those that can be trained."""
         self._names_of = names_of
@@ -47,7 +58,8 @@ class UpdateMeasurements:
 
     def begin(self) -> None:
         """A new step begins."""
-        self.grad_norm = self.tensors = None
+        self.grad_norm = self.tensors = self.finisher = None
+        self.along_columns = ()
         self._kept = False
 
     def read_gradients(self, scale: Value = 1.0) -> None:
@@ -72,22 +84,28 @@ class UpdateMeasurements:
             self._statistics.before_update()
             self._kept = True
 
-    def read_weights(self) -> None:
-        """The weights have changed."""
-        if self._statistics is not None and self._kept:
-            self.tensors = self._statistics.after_update()
+    def read_weights(self, calls: "CallRanges | None" = None) -> None:
+        """The weights have changed. What is kept of `calls` on their device is measured with them."""
+        statistics = self._statistics
+        if statistics is None or not self._kept:
+            return
+        if calls is None or not isinstance(statistics, DeviceStatistics):
+            self.tensors, self.finisher = statistics.after_update(), statistics.finish
+            return
+        along = calls.take_kept(statistics.device)
+        self.tensors = statistics.after_update(list(along.values()))
+        self.finisher = partial(statistics.finish, along=[copy.numel() for copy in along.values()])
+        self.along_columns = tuple(column for place in along for column in columns_for_ranges(place))
 
-    @property
-    def finisher(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Makes float32 [stats × tensors] of those numbers, when they are on the host."""
-        assert self._statistics is not None
-        return self._statistics.finish
-
-    def histograms(self) -> tuple[tuple[str, ...], torch.Tensor | None]:
-        """Columns and values, float32, of the distribution of each parameter; nothing where none is followed."""
-        if not self.tracked:
-            return (), None
-        return histogram_columns(self._names), histograms(self.tracked)
+    def histograms(self) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
+        """Columns and values, float32, of the distributions of the parameters, and of the gradients there are."""
+        if self.tracked:
+            yield histogram_columns("weights", self._names), histograms(self.tracked)
+        gradients = {
+            name: p.grad for name, p in zip(self._names, self.tracked, strict=True) if p.grad is not None
+        }
+        if gradients:
+            yield histogram_columns("gradients", list(gradients)), histograms(list(gradients.values()))
 
     def all_in(self, parameters: Parameters) -> bool:
         """Whether these are all the parameters that are followed, perhaps among others."""
@@ -133,10 +151,12 @@ class CallRanges:
         self.prefix_of: Callable[[int], str | None] = lambda model: ""
         """What stands before the columns of a model, by its `id`; None where it is not one that is trained."""
         self._of: dict[int, dict[str, Ranges | torch.Tensor]] = {}
+        self._kept: dict[int, dict[str, torch.Tensor]] = {}
+        """Copies of what is on a device, not measured yet."""
 
     def begin(self) -> None:
         """A new step begins."""
-        self._of = {}
+        self._of, self._kept = {}, {}
 
     def has(self, model: int) -> bool:
         """Whether a call of this model was measured in this step."""
@@ -145,14 +165,42 @@ class CallRanges:
     def read(self, model: int, inputs: Any, output: Any) -> None:
         """A model was called; of several calls the last one that is told counts."""
         found: dict[str, Ranges | torch.Tensor] = {}
+        late: dict[str, torch.Tensor] = {}
+        room = MOST_KEPT
         for place, value in (("input", inputs), ("output", output)):
             for name, tensor in tensors_in(place, value).items():
-                on_host = tensor.device.type == "cpu"
-                found[name] = ranges(host_array(tensor)) if on_host else device_ranges(tensor)
+                if on_host(tensor):
+                    found[name] = ranges(host_array(tensor))
+                elif tensor.numel() > room:
+                    found[name] = device_ranges(tensor)
+                else:
+                    late[name] = tensor
+                    room -= tensor.numel()
         self._of[model] = found
+        self._kept.pop(model, None)
+        if late:
+            self._kept[model] = dict(zip(late, copies_of(late.values()), strict=True))
+
+    def take_kept(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """Gives away what is kept on this device, flat, in float32, by place."""
+        taken: dict[str, torch.Tensor] = {}
+        for model, places in self._kept.items():
+            prefix = self.prefix_of(model)
+            for place in [place for place, copy in places.items() if copy.device == device]:
+                copy = places.pop(place)
+                if prefix is not None:
+                    taken[prefix + place] = copy
+        return taken
+
+    def measure_kept(self) -> None:
+        """What nobody took is measured by itself."""
+        kept, self._kept = self._kept, {}
+        for model, places in kept.items():
+            self._of[model].update((place, device_ranges(copy)) for place, copy in places.items())
 
     def columns(self) -> dict[str, Value]:
-        """Min, max, mean, std and the number of non-finite values of each place, by column."""
+        """Min, max, mean, std and the number of non-finite values of each place that was not taken, by column."""
+        self.measure_kept()
         values: dict[str, Value] = {}
         for model, places in self._of.items():
             prefix = self.prefix_of(model)

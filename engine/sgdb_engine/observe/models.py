@@ -291,6 +291,7 @@ class Models:
         observer.calls += 1
         if with_gradients:
             self.before_training_call(module.training)
+            _look_inside(observer, module)
         if not (with_gradients and module.training):
             observer.quick = False  # an evaluation, perhaps
             if self.evaluated is not None:
@@ -298,12 +299,13 @@ class Models:
         if waits_in_forward(module):
             observer.own_work_ends()
         observer.inside = observer.phase = "forward"
-        started = clock()
+        ours, started = observer.guard.held + observer.guard.measured, clock()
         try:
             output = original(module, *args, **kwargs)
         finally:
             observer.inside = ""
-        seconds = clock() - started
+            _look_no_more(observer)
+        seconds = clock() - started - (observer.guard.held + observer.guard.measured - ours)
         if with_gradients:
             inputs = {**dict(enumerate(args)), **kwargs} if kwargs else args
             observer.guarded("model", observer.called, id(module), inputs, output, seconds, module.training)
@@ -311,8 +313,29 @@ class Models:
             observer.guarded("model", observer.evaluated)
         root = self.roots.get(id(module))  # the search may have ended within the call
         trained = root is not None and root.trained
-        observer.guarded("findings", observer.witness.called, module, args, kwargs, trained, observer.step)
+        observer.guarded(
+            "findings", observer.witness.called, module, args, kwargs, output, trained, observer.step
+        )
         return output
+
+
+def _look_inside(observer: Observer, module: torch.nn.Module) -> None:
+    """At the call that is about to be made: in the first steps, and in those that are measured."""
+    if observer.witness.looks:
+        observer.guarded("findings", observer.witness.before_call, module)
+    elif observer._sampled:
+        observer.guard.measure("findings", observer.witness.before_call, module)
+    if observer._sampled:
+        observer.guarded("histograms", observer.pictures.distributions.before_call, module)
+
+
+def _look_no_more(observer: Observer) -> None:
+    """The call is over: what was put in for it is taken out, even if looking has failed and is off."""
+    try:
+        observer.pictures.distributions.after_call()
+        observer.witness.after_call()
+    except Exception as error:
+        observer.failed("findings", error)
 
 
 def _name(trainees: Sequence[Trainee]) -> None:

@@ -20,10 +20,10 @@ import torch
 
 from sgdb_engine.observe.budget import Budget
 from sgdb_engine.observe.guard import Guard
-from sgdb_engine.observe.histograms import HistogramPace
 from sgdb_engine.observe.logged import Logged
 from sgdb_engine.observe.measurements import CallRanges, NamesOf
 from sgdb_engine.observe.pending_loss import PendingLoss
+from sgdb_engine.observe.pictures import Pictures
 from sgdb_engine.observe.readback import Row, Value, host_value
 from sgdb_engine.observe.rows import QuickSteps, Rows, learning_rates
 from sgdb_engine.observe.step_times import StepTimes
@@ -106,7 +106,7 @@ class Observer:
         """The models of all optimizers are known, so that steps may be quick."""
         self._safe_point = safe_point
         self._was_nonfinite = False
-        self._histograms = HistogramPace(budget_share)
+        self.pictures = Pictures(self, recorder, budget_share)
         self._quick_steps = QuickSteps(self.rows, self.budget)
         self._times = StepTimes(None)
         self.logged = Logged(self.guard, recorder)
@@ -129,6 +129,7 @@ class Observer:
             self.rows.urgent = False
             self.trainees.begin()
             self.ranges.begin()
+        self.pictures.begin(self._sampled)
         self.quick = self.budget.allows_quick and self.settled and not self._sampled
         self.quick &= self.step > 0 and not self.witness.looks
 
@@ -186,6 +187,7 @@ class Observer:
             model
         ):  # what no backward followed was no training
             self.guard.measure("ranges", self.ranges.read, model, inputs, output)
+            self.pictures.called(model, inputs, output)
 
     def went_backward(self, losses: Any, seconds: float) -> None:
         """`backward` was called on these tensors. The loss of an update is the sum of all before it."""
@@ -259,20 +261,23 @@ class Observer:
         """The weights have changed. The leader's update completes the step."""
         self._times.optimizer += seconds
         if self._sampled:
-            self.guard.measure("statistics", trainee.update.read_weights)
+            calls = self.ranges if trainee is self.trainees.leader else None
+            self.guard.measure("statistics", trainee.update.read_weights, calls)
         leads = self.trainees.completes_step(trainee, self.step)
-        if leads:
-            self.step += 1
+        self.step += int(leads)
+        if leads and self._sampled:
+            self.guard.measure("ranges", self.ranges.measure_kept)
+            self.guard.measure("pictures", self.pictures.see)
         self.guarded("findings", self.witness.after_update, leads, self.loss.value)
         now = clock()
         self.guarded("row", self._end_update, trainee, rates, leads, now)
         if not leads:
             return
-        if self._sampled and trainee.update.tensors is not None and self._histograms.due(now):
-            self.guarded("histograms", self._take_histograms, now)
         measured = self._sampled  # then what its row took is booked as a part of that
         self._times = StepTimes(now)
         self.guard.begin_step()
+        if measured:
+            self.pictures.step_ended()
         self._begin_step(now)
         self.guard.fixed = 0.0 if measured else clock() - now
 
@@ -364,11 +369,6 @@ class Observer:
                 self.ranges.read(self.model, self.inputs, None)
             row.values.update(self.ranges.columns())
 
-    def _take_histograms(self, now: float) -> None:
-        for columns, values in self.trainees.histograms():
-            self.rows.take(Row(self.step, time.time(), time.monotonic(), {}, False, columns, values))
-        self._histograms.taken(now, clock() - now)
-
     @property
     def step_is_under_way(self) -> bool:
         """A model was called for training, or backward was, since the last update."""
@@ -393,6 +393,7 @@ class Observer:
         if last := self.logged.take():
             self.guarded("log", self.rows.take_now, self.step, last)
         self.guarded("readback", self.rows.drain)
+        self.guarded("pictures", self.pictures.finish)
 
 
 os.register_at_fork(after_in_child=lambda: list(map(Observer.leave, _observers)))

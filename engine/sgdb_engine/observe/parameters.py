@@ -8,6 +8,7 @@ import torch
 
 from sgdb_engine.observe.device_statistics import DeviceStatistics
 from sgdb_engine.observe.host_statistics import HostStatistics
+from sgdb_engine.observe.statistics import on_host
 
 TENSOR_STATS = (
     "grad_norm",
@@ -38,7 +39,7 @@ class UpdateStatistics(Protocol):
         ...
 
     def finish(self, values: np.ndarray) -> np.ndarray:
-        """Those numbers, on the host → float32 [stats × tensors] in the order of `TENSOR_STATS`, a new array."""
+        """Those numbers, on the host → float [stats × tensors] in the order of `TENSOR_STATS`, a new array."""
         ...
 
 
@@ -66,7 +67,7 @@ def statistics_for(parameters: Sequence[torch.Tensor], shares: Sequence[float]) 
 
 
 def _at_one_place(parameters: Sequence[torch.Tensor], shares: Sequence[float]) -> UpdateStatistics:
-    if parameters[0].device.type == "cpu":
+    if on_host(parameters[0]):
         return HostStatistics(parameters, len(TENSOR_STATS), shares)
     return DeviceStatistics(parameters, shares)
 

@@ -1,7 +1,7 @@
 """Getting a step's values to the host: at once from the CPU, two to four steps late from a GPU, never waiting."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,12 @@ class Row:
     """Whether inputs, outputs and tensors were measured."""
     tensor_columns: tuple[str, ...] = ()
     tensor_values: torch.Tensor | None = None
-    """What `finish` makes one value for each of `tensor_columns` of."""
+    """What `finish` makes one value of for each of `tensor_columns`, and behind them of `late_columns`."""
     finish: Callable[[np.ndarray], np.ndarray] = lambda values: values.astype(np.float32)
     validation: bool = False
     """Whether these are the metrics of an evaluation between two updates."""
+    late_columns: tuple[str, ...] = ()
+    """Of values that belong to `values`."""
 
 
 Arrived = Callable[[Row, dict[str, float], np.ndarray | None], None]
@@ -104,11 +106,14 @@ class Readback:
 
     def _record(self, row: Row, tensors: torch.Tensor | None) -> None:
         values: dict[str, float] = row.values  # type: ignore[assignment]  # they have all become numbers
-        if values:
-            self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
         copied = None
         if tensors is not None:
-            copied = row.finish(tensors.numpy())
+            finished, count = row.finish(tensors.numpy()), len(row.tensor_columns)
+            copied = finished[:count].astype(np.float32, copy=False)
+            values.update(zip(row.late_columns, finished[count:].tolist(), strict=True))
+        if values:
+            self._recorder.scalars(tuple(values), row.step, row.wall, row.monotonic, tuple(values.values()))
+        if copied is not None:
             self._recorder.tensors(row.tensor_columns, row.step, row.wall, row.monotonic, copied)
         self._arrived(row, values, copied)
 
@@ -122,16 +127,21 @@ def _wait_for_other_devices(row: Row) -> None:
         row.tensor_values = row.tensor_values.cpu()
 
 
-def _start_copy(row: Row, late: list[str]) -> _Copy:
-    """Packs all of a row into one float64 vector and starts one copy to pinned memory."""
+def packed(row: Row, late: Sequence[str]) -> torch.Tensor:
+    """The values of these columns and all of the tensors', in one float64 vector on the device of the first."""
     parts = [torch.as_tensor(row.values[name]).reshape(1) for name in late]
     if row.tensor_values is not None:
         parts.append(row.tensor_values)
-    device = next(part.device for part in parts if not part.is_cpu)
-    with torch.cuda.device(device):  # an event belongs to the stream of the current device
-        packed = torch.cat([part.to(device, torch.float64, non_blocking=True) for part in parts])
-        pinned = torch.empty(packed.shape, dtype=torch.float64, pin_memory=True, device="cpu")
-        pinned.copy_(packed, non_blocking=True)
+    device = next((part.device for part in parts if not part.is_cpu), torch.device("cpu"))
+    return torch.cat([part.to(device, torch.float64, non_blocking=True) for part in parts])
+
+
+def _start_copy(row: Row, late: list[str]) -> _Copy:
+    """Starts one copy of all of a row to pinned memory."""
+    values = packed(row, late)
+    with torch.cuda.device(values.device):  # an event belongs to the stream of the current device
+        pinned = torch.empty(values.shape, dtype=torch.float64, pin_memory=True, device="cpu")
+        pinned.copy_(values, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
     return _Copy(row, late, pinned, event)

@@ -22,7 +22,7 @@ QuickStep = tuple[float, ...]
 FLUSH_S = 0.02
 """Rows of quick steps wait for one another at the most so long."""
 
-FOLLOWED = ("train/loss", "lr", "clip_coef")
+FOLLOWED = ("train/loss", "lr", "clip_coef", "amp/scale")
 Guarded = Callable[..., None]
 
 
@@ -64,11 +64,9 @@ class Rows:
 
     def _follow_quick(self, columns: tuple[str, ...], steps: Sequence[QuickStep]) -> None:
         assert self.following is not None
-        loss, lr, clip = (columns.index(c) + 2 if c in columns else 0 for c in FOLLOWED)
+        places = [columns.index(column) + 2 if column in columns else 0 for column in FOLLOWED]
         for row in steps:
-            self.following.step(
-                int(row[0]), row[loss] if loss else None, row[lr] if lr else None, row[clip] if clip else None
-            )
+            self.following.step(int(row[0]), *(row[place] if place else None for place in places))
 
     def drain(self) -> None:
         """Waits for what is still on its way from a device; for the end of a run."""
@@ -77,7 +75,7 @@ class Rows:
     def _arrived(self, row: Row, values: dict[str, float], tensors: np.ndarray | None) -> None:
         self.latest.update(values)
         if self.following is not None and tensors is not None and row.sampled:
-            self._guarded("findings", self.following.weights, row.tensor_columns, tensors.tolist())
+            self._guarded("findings", self.following.moving.take, row.step, row.tensor_columns, tensors)
         if self.following is not None and "time/step" in values:
             self._guarded(
                 "findings", self.following.step, row.step, *(values.get(column) for column in FOLLOWED)

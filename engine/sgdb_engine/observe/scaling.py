@@ -56,7 +56,11 @@ class Scaling:
             updates = self._observer.updates
             result = original(scaler, optimizer, *args, **kwargs)
             if self._observer.updates == updates:
-                self._observer.guarded("scaler", self._observer.skipped)
+                self._observer.guarded("scaler", self._skipped, scaler)
             return result
 
         return step
+
+    def _skipped(self, scaler: Any) -> None:
+        self._observer.witness.following.loss_scale = scaler.get_scale()  # to leave it out, it waited itself
+        self._observer.skipped()

@@ -77,6 +77,11 @@ def share_of(tensor: torch.Tensor, rank: int) -> float:
     return 1.0 / float(math.prod(held_by))
 
 
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether its values can be read without waiting for a device."""
+    return tensor.device.type == "cpu"
+
+
 def host_array(tensor: torch.Tensor) -> np.ndarray:
     """The values of a CPU tensor as a flat array: a view where numpy knows the type and the memory is dense."""
     values = real_values(tensor)
@@ -122,7 +127,7 @@ def ranges_and_squares(values: np.ndarray) -> tuple[Ranges, float]:
 
 def tensor_ranges(tensor: torch.Tensor) -> torch.Tensor:
     """The five numbers of `RANGE_STATS` as a float64 tensor [5] on the tensor's own device, without waiting for it."""
-    if tensor.device.type == "cpu":
+    if on_host(tensor):
         return torch.tensor(ranges(host_array(tensor)), dtype=torch.float64, device="cpu")
     return device_ranges(tensor)
 

@@ -112,7 +112,8 @@ class Trainee:
         row.sampled = True
         if self.update.tensors is not None:
             row.tensor_columns, row.tensor_values = self.update.columns, self.update.tensors
-            row.finish = self.update.finisher
+            row.late_columns = self.update.along_columns
+            row.finish = self.update.finisher or row.finish
 
 
 def parameters_of(optimizer: Any) -> Iterator[torch.Tensor]:
@@ -225,9 +226,9 @@ class Trainees:
             if not clipped.isdisjoint(map(id, trainee.update.tracked)):
                 trainee.update.read_gradients(scale)
 
-    def histograms(self) -> Iterator[tuple[tuple[str, ...], torch.Tensor | None]]:
-        """Columns and values of the distributions of all parameters."""
-        return (found for trainee in self.all if (found := trainee.update.histograms())[0])
+    def histograms(self) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
+        """Columns and values of the distributions of all parameters and gradients."""
+        return (found for trainee in self.all for found in trainee.update.histograms())
 
     def values_of(self, trainee: Trainee) -> dict[str, Value]:
         """Of its newest update; where there are several, under its name, those of the leader under both."""

@@ -26,9 +26,10 @@ from sgdb_engine.recording.payloads import (
     scalars_head,
     schema_id_of,
 )
+from sgdb_engine.recording.pictures import TYPES, Picture, decode_picture
 from sgdb_engine.text import clean
 
-Decoded = ScalarRows | TensorRow | Gap | Rewind
+Decoded = ScalarRows | TensorRow | Picture | Gap | Rewind
 
 
 class Decoder:
@@ -67,6 +68,8 @@ class Decoder:
         elif frame.kind == REWIND:
             self._decode_rows()
             self._keep(decode_rewind(frame.payload))
+        elif frame.kind in TYPES:
+            self._keep(decode_picture(frame.kind, frame.payload))
 
     def _decode_rows(self) -> None:
         for schema_id, payloads in self._payloads.items():

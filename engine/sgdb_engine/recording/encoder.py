@@ -17,6 +17,7 @@ from sgdb_engine.recording.json_records import (
     make_schema,
 )
 from sgdb_engine.recording.payloads import Float32Array, ScalarRows, TensorRow, encode_scalars, encode_tensors
+from sgdb_engine.recording.pictures import Picture, encode_picture
 from sgdb_engine.recording.segments import Record
 from sgdb_engine.text import clean
 
@@ -28,7 +29,8 @@ QueuedScalars = tuple[Literal["scalars"], tuple[str, ...], int, float, float, Se
 QueuedTensors = tuple[Literal["tensors"], tuple[str, ...], int, float, float, Float32Array]
 QueuedBlock = tuple[Literal["block"], tuple[str, ...], Sequence[Sequence[float]], float, float]
 """Rows (step, moment, values…), and what is added to the moments for wall and monotonic time."""
-Queued = QueuedScalars | QueuedTensors | QueuedBlock | Rewind
+QueuedPicture = tuple[Literal["picture"], Picture, int]
+Queued = QueuedScalars | QueuedTensors | QueuedBlock | QueuedPicture | Rewind
 
 
 class Encoder:
@@ -51,6 +53,8 @@ class Encoder:
                 groups.setdefault(item[1], []).append(item)
             elif item[0] == "block":
                 records += self._block(item)
+            elif item[0] == "picture":
+                records += self._picture(item)
             else:
                 records += self._tensors(item)
         return records + self._scalars(groups)
@@ -107,6 +111,14 @@ class Encoder:
             self._reject(row, error)
             return []
 
+    def _picture(self, queued: QueuedPicture) -> list[Record]:
+        _, picture, step = queued
+        try:
+            return [Record(*encode_picture(picture), None, step, step)]
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            self._reject(queued, error)
+            return []
+
     def _schema(self, kind: SchemaKind, columns: tuple[str, ...]) -> Schema:
         schema = self._schemas.get((kind, columns))
         if schema is None:
@@ -117,7 +129,7 @@ class Encoder:
             self._schemas[kind, columns] = schema
         return schema
 
-    def _reject(self, row: QueuedScalars | QueuedTensors, error: Exception) -> None:
+    def _reject(self, row: QueuedScalars | QueuedTensors | QueuedPicture, error: Exception) -> None:
         self.problem = f"{row[0]} of step {clean(str(row[2]))} could not be recorded: {clean(str(error))}"
 
 

@@ -11,12 +11,15 @@ from sgdb_engine.recording.clock import StepClock
 from sgdb_engine.recording.json_records import Gap
 from sgdb_engine.recording.payloads import (
     HISTOGRAM_BINS,
-    HISTOGRAM_STATS,
+    HISTOGRAM_PREFIXES,
     Float32Array,
     FloatArray,
+    HistogramKind,
     ScalarRows,
     TensorRow,
+    histogram_stats,
 )
+from sgdb_engine.recording.pictures import Newest
 from sgdb_engine.recording.reader import Batch
 from sgdb_engine.recording.tensor_bins import MAX_BINS, TensorBins
 from sgdb_engine.recording.tensor_bins import Heat as Heat
@@ -25,6 +28,7 @@ _MIN_BUCKETS = 64
 _BYTES_PER_NAME = 256
 _MAX_NOTES = 10_000
 """Epochs and gaps kept."""
+_MAX_HISTOGRAMS = 20_000
 
 
 class Point(NamedTuple):
@@ -34,6 +38,15 @@ class Point(NamedTuple):
     value: float
 
 
+class Histogram(NamedTuple):
+    """How the values of a tensor lay when they were measured last."""
+
+    shares: Float32Array
+    """float32 (HISTOGRAM_BINS,)"""
+    low: float
+    high: float
+
+
 class History:
     """Fed with a RunReader's batches, by one thread. Half the bytes are for scalars, half for tensors."""
 
@@ -41,7 +54,8 @@ class History:
         self._columns: dict[str, Buckets] = {}
         self._clock = StepClock()
         self._tensors = TensorBins(max_bytes // 2)
-        self._histogram: TensorRow | None = None
+        self._histograms: dict[HistogramKind, dict[str, Histogram]] = {}
+        self.pictures = Newest()
         self._scalar_bytes = max_bytes // 2 - 2 * MAX_BUCKETS * BYTES_PER_BUCKET
         self._max_buckets = MAX_BUCKETS
         self.first_step: int | None = None
@@ -58,7 +72,7 @@ class History:
     def nbytes(self) -> int:
         """Bytes held (estimated)."""
         scalars = sum(column.nbytes + _BYTES_PER_NAME for column in self._columns.values())
-        return scalars + self._clock.nbytes + self._tensors.nbytes
+        return scalars + self._clock.nbytes + self._tensors.nbytes + self.pictures.nbytes
 
     def add(self, batch: Batch) -> None:
         """Takes in what a poll found."""
@@ -68,7 +82,10 @@ class History:
             self._add_rows(rows)
         tensors = [row for row in batch.tensors if row.columns and abs(row.step) <= MAX_STEP]
         self._tensors.add([row for row in tensors if not _is_histogram(row)])
-        self._histogram = next((row for row in reversed(tensors) if _is_histogram(row)), self._histogram)
+        for row in filter(_is_histogram, tensors):
+            self._add_histograms(row)
+        for picture in batch.pictures:
+            self.pictures.take(picture)
         self.epochs += [(e.epoch, e.step) for e in batch.events if isinstance(e, EpochEnded)]
         self.gaps += batch.gaps
         self.missing_records += batch.missing_records
@@ -80,6 +97,7 @@ class History:
             column.rewind(step)
         self._clock.rewind(step)
         self._tensors.rewind(step)
+        self.pictures.rewind(step)
         self.epochs = [(epoch, at) for epoch, at in self.epochs if at <= step]
         if self.last_step is not None and self.first_step is not None:
             self.last_step = max(self.first_step, min(self.last_step, step))
@@ -120,13 +138,20 @@ class History:
         """The largest finite value of each tensor over time, and where there were non-finite ones."""
         return self._tensors.heat(stat, bins)
 
-    def histograms(self) -> dict[str, Float32Array]:
-        """Of each tensor measured last: the share of its values in each bin, float32 (HISTOGRAM_BINS,)."""
-        row = self._histogram
-        if row is None or len(row.columns) % HISTOGRAM_BINS:
-            return {}
-        names = [column.partition("/")[2] for column in row.columns[: len(row.columns) // HISTOGRAM_BINS]]
-        return dict(zip(names, row.values.reshape(HISTOGRAM_BINS, -1).T, strict=True))
+    def histograms(self, kind: HistogramKind) -> dict[str, Histogram]:
+        """The newest of each tensor, or of each layer."""
+        return self._histograms.get(kind, {})
+
+    def _add_histograms(self, row: TensorRow) -> None:
+        kind = _KINDS[row.columns[0].partition("/")[0]]
+        if len(row.columns) % len(histogram_stats(kind)):
+            return
+        names = [c.partition("/")[2] for c in row.columns[: len(row.columns) // len(histogram_stats(kind))]]
+        known = self._histograms.setdefault(kind, {})
+        if len(known) > _MAX_HISTOGRAMS:
+            known.clear()
+        for name, values in zip(names, row.values.reshape(-1, len(names)).T, strict=True):
+            known[name] = Histogram(values[:HISTOGRAM_BINS], *values[HISTOGRAM_BINS:].tolist())
 
     def time_at(self, step: float) -> float:
         """Seconds of training since the start when this step was done; NaN if nothing is known."""
@@ -179,5 +204,8 @@ class History:
 _EMPTY = Buckets()
 
 
+_KINDS: dict[str, HistogramKind] = {histogram_stats(kind)[0]: kind for kind in HISTOGRAM_PREFIXES}
+
+
 def _is_histogram(row: TensorRow) -> bool:
-    return row.columns[0].startswith(HISTOGRAM_STATS[0] + "/")
+    return row.columns[0].partition("/")[0] in _KINDS

@@ -10,6 +10,9 @@ SCALARS = 2
 TENSORS = 3
 GAP = 4
 REWIND = 5
+REGIONS = 6
+IMAGES = 7
+CONFUSION = 8
 
 MAX_COLUMNS = 2**18
 """More columns in a schema are taken for damage or malice."""

@@ -2,15 +2,28 @@
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 HISTOGRAM_BINS = 24
-HISTOGRAM_STATS = tuple(f"hist_{i:02d}" for i in range(HISTOGRAM_BINS))
-"""Statistics of a tensor's histogram: the share of its finite values in each of equally wide bins, min to max.
-They make rows of their own."""
+HistogramKind = Literal["weights", "gradients", "activations"]
+HISTOGRAM_PREFIXES: dict[HistogramKind, str] = {
+    "weights": "hist",
+    "gradients": "grad_hist",
+    "activations": "act_hist",
+}
+
+
+def histogram_stats(kind: HistogramKind) -> tuple[str, ...]:
+    """Of a histogram: the share of the finite values in each of equally wide bins, then the smallest, the largest.
+
+    They make rows of their own.
+    """
+    prefix = HISTOGRAM_PREFIXES[kind]
+    return (*(f"{prefix}_{i:02d}" for i in range(HISTOGRAM_BINS)), f"{prefix}_low", f"{prefix}_high")
+
 
 FloatArray = npt.NDArray[np.float64]
 StepArray = npt.NDArray[np.int64]

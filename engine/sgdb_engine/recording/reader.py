@@ -12,6 +12,7 @@ from sgdb_engine.recording.event_log import EventReader
 from sgdb_engine.recording.json_records import Gap, Rewind
 from sgdb_engine.recording.log_reader import LogReader
 from sgdb_engine.recording.payloads import FloatArray, ScalarRows, StepArray, TensorRow, concatenate
+from sgdb_engine.recording.pictures import Picture
 
 _MAX_BYTES_PER_POLL = 2**20
 _MAX_BYTES_PER_READ = 8 * 2**20
@@ -30,6 +31,8 @@ class Batch(NamedTuple):
     """Records that damage took, since the last batch."""
     caught_up: bool
     """Whether that was all for now."""
+    pictures: Sequence[Picture] = ()
+    """In their order."""
 
 
 class RunReader:
@@ -62,7 +65,8 @@ def _split_at_rewind(records: list[Decoded]) -> tuple[list[Decoded], list[Decode
 
 def _batch(records: list[Decoded], events: list[AnyEvent], missing: int, caught_up: bool) -> Batch:
     rows: dict[tuple[str, ...], list[ScalarRows]] = {}
-    batch = Batch([], [], events, [], [], missing, caught_up)
+    pictures: list[Picture] = []
+    batch = Batch([], [], events, [], [], missing, caught_up, pictures)
     for record in records:
         if isinstance(record, ScalarRows):
             rows.setdefault(record.columns, []).append(record)
@@ -70,8 +74,10 @@ def _batch(records: list[Decoded], events: list[AnyEvent], missing: int, caught_
             batch.tensors.append(record)
         elif isinstance(record, Gap):
             batch.gaps.append(record)
-        else:
+        elif isinstance(record, Rewind):
             batch.rewinds.append(record)
+        else:
+            pictures.append(record)
     batch.scalars.extend(concatenate(parts) for parts in rows.values())
     return batch
 

@@ -19,8 +19,16 @@ from sgdb_engine.recording.segments import SEGMENT_BYTES, Record
 from sgdb_engine.text import clean
 
 if TYPE_CHECKING:
-    from sgdb_engine.recording.encoder import Encoder, Queued, QueuedBlock, QueuedScalars, QueuedTensors
+    from sgdb_engine.recording.encoder import (
+        Encoder,
+        Queued,
+        QueuedBlock,
+        QueuedPicture,
+        QueuedScalars,
+        QueuedTensors,
+    )
     from sgdb_engine.recording.payloads import Float32Array
+    from sgdb_engine.recording.pictures import Picture
 
 _PERIOD_S = 0.05
 _SYNC_EVERY_S = 1.0
@@ -85,6 +93,10 @@ class Recorder:
         if self._tensor_bytes_appended - self._tensor_bytes_taken < _TENSOR_BYTES_WAITING:
             self._tensor_bytes_appended += 4 * len(columns)
             self._queue.append(("tensors", columns, step, wall, monotonic, values))
+
+    def picture(self, picture: "Picture") -> None:
+        """Records a picture; readers show the newest of each type."""
+        self._queue.append(("picture", picture, picture.step))
 
     def event(self, event: AnyEvent) -> None:
         """Records an event, stamped with the time now if it has none."""
@@ -183,7 +195,7 @@ class Recorder:
         )
 
 
-def _first_step(row: "QueuedScalars | QueuedTensors | QueuedBlock") -> int:
+def _first_step(row: "QueuedScalars | QueuedTensors | QueuedBlock | QueuedPicture") -> int:
     return int(row[2][0][0]) if row[0] == "block" else row[2]
 
 

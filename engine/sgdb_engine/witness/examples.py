@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sgdb_engine.findings.facts import Data
+from sgdb_engine.witness.workers import Workers
 
 MOST_ROWS = 4000
 """Kept of training, and of validation."""
@@ -98,7 +99,13 @@ class Examples:
 
 @np.errstate(all="ignore")
 def data_of(
-    train: Examples, val: Examples, *, starts_with_norm: bool, set_size: int | None, probing: bool
+    train: Examples,
+    val: Examples,
+    *,
+    starts_with_norm: bool,
+    set_size: int | None,
+    probing: bool,
+    workers: Workers | None = None,
 ) -> Data | None:
     """What the examples show; None where there are none.
 
@@ -108,6 +115,7 @@ def data_of(
         starts_with_norm: the first layer with parameters normalises.
         set_size: rows that the loader draws from, where that is known.
         probing: also what takes longer: neighbours, leaks, overlap.
+        workers: of the loader.
     """
     if not train.inputs:
         return None
@@ -127,6 +135,8 @@ def data_of(
         text=train.text,
         repeated_batches=_repeated(train.inputs),
         all_equal=bool((x == x[0]).all()),
+        workers=workers.count if workers is not None else 0,
+        equal_rounds=workers.equal if workers is not None else 0.0,
         whole_set=train.same_memory or (set_size is not None and set_size <= len(train.inputs[0])),
     )
     if known.size and not train.integer:

@@ -111,6 +111,8 @@ class Seen:
     """Optimizers whose gradients were found cleared at a backward since their last update."""
     eval_updates: int = 0
     without_backward: int = 0
+    left_out: int = 0
+    """Updates, by a scaler."""
     cut_off: bool = False
     layers: tuple[LayerFacts, ...] = ()
     places: dict[str, str | None] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Seen:
             wiring,
             backwards=self.backwards,
             eval_updates=self.eval_updates,
+            left_out_by_scaler=self.left_out,
             val_calls_in_train_mode=val_calls_in_train_mode,
         )
 
@@ -178,6 +181,7 @@ def wiring_of(
         eval_updates=seen.eval_updates,
         val_calls_in_train_mode=val_calls_in_train_mode,
         steps_without_backward=seen.without_backward,
+        left_out_by_scaler=seen.left_out,
         cut_off=seen.cut_off,
         ended=ended,
         made=seen.made,

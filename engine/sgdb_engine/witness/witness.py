@@ -4,7 +4,6 @@ The observer calls it, in the thread that trains; nothing here changes a tensor.
 device only the first few steps are seen.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,32 +12,35 @@ import torch
 from torch import nn
 
 from sgdb_engine.events import Finding
-from sgdb_engine.findings.facts import Facts, LossCall, Losses
+from sgdb_engine.findings.facts import Facts, LossCall, Wiring
 from sgdb_engine.findings.following import Following
 from sgdb_engine.findings.live import Live
 from sgdb_engine.findings.wiring import MANY_BACKWARDS
+from sgdb_engine.observe.guard import Guard
 from sgdb_engine.observe.measurements import tensors_in
 from sgdb_engine.observe.statistics import local_part
 from sgdb_engine.witness.evaluations import Evaluations
 from sgdb_engine.witness.examples import Examples, data_of
+from sgdb_engine.witness.first_losses import FirstLosses
+from sgdb_engine.witness.first_signals import FirstSignals
 from sgdb_engine.witness.first_step import FirstStep, cloned
-from sgdb_engine.witness.graph import has_own_values, own_functions, parameters_reached
-from sgdb_engine.witness.loss_calls import looked_at
+from sgdb_engine.witness.graph import has_own_values
 from sgdb_engine.witness.places import place_of_call
-from sgdb_engine.witness.structure import Seen, layer_of, layers_of, starts_with_norm, wiring_of
+from sgdb_engine.witness.structure import Seen, layers_of, starts_with_norm, wiring_of
 from sgdb_engine.witness.without_gradients import WithoutGradients
+from sgdb_engine.witness.workers import Workers
 
 ON_HOST_STEPS = 24
 ON_DEVICE_STEPS = 3
 """How many steps are seen whole: on a device each of them waits for it."""
 TOLD_BY_ROWS = frozenset({"input-nonfinite"})
 """Findings that are made in any step, not in those alone that are seen whole."""
+MEASURED_EVERY = 4
+"""Of the first steps, each so many-th is measured: short runs would have next to none."""
 EARLY_LOOK = 4
 """Steps after which what is exact is told."""
 MOST_BACKWARDS = 500
 """In them: a script that never updates is not looked at for ever."""
-GRAPHS = 4
-"""Backward passes whose graph is gone through."""
 FEW_ROWS = 0.5
 """Of the usual batch: the loss of so few says little."""
 
@@ -51,6 +53,8 @@ class Witness:
         names_of: Callable[[Sequence[torch.Tensor]], Sequence[str]],
         optimizers: Callable[[], Iterable[Any]],
         found: Callable[[Finding], None],
+        guard: Guard,
+        measure_next: Callable[[], None],
         *,
         steps: int = ON_HOST_STEPS,
         probing: bool = False,
@@ -61,6 +65,8 @@ class Witness:
             names_of: the names of parameters.
             optimizers: all that were made.
             found: told what is wrong.
+            guard: runs and meters what looks into the model.
+            measure_next: has each tensor measured in the next step.
             steps: how many of them are seen whole.
             probing: also what takes longer, such as who is whose nearest neighbour.
         """
@@ -82,23 +88,19 @@ class Witness:
         """The model that was called last with gradients."""
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         """What it was called with."""
-        self.losses: list[list[LossCall]] = []
-        """Of each step that was seen whole."""
-        self.totals: list[float] = []
-        self._names_of, self._optimizers = names_of, optimizers
-        self._last, self._probing = steps, probing
-        self._live = Live(found, frozenset() if probing else TOLD_BY_ROWS)
+        self.losses = FirstLosses()
         self._seen = Seen()
-        self._calls: list[LossCall] = []
+        self.signals = FirstSignals(names_of, guard, self.following.moving, self._seen.reached)
+        self._names_of, self._optimizers = names_of, optimizers
+        self._last, self._probing, self._measure_next = steps, probing, measure_next
+        self._live = Live(found, frozenset() if probing else TOLD_BY_ROWS)
         self._first_backward = True
         """None was made since the last update."""
-        self._graphs = 0
         self._in_eval_mode = False
         self._ended = False
-        self._seen_classes: set[int] = set()
-        self._seen_targets = 0
-        self._targets: dict[int, torch.Tensor] = {}
-        """By the number of the call."""
+        self._workers = Workers()
+        self._look_again_at = 2 * steps
+        """Step, twice the one before each time."""
         self._drawn_from: int | None = None
         self._known: Facts | None = None
         """What the first steps showed, when they are over."""
@@ -113,12 +115,7 @@ class Witness:
     @property
     def newest_calls(self) -> list[LossCall]:
         """Of loss functions, in the newest step."""
-        return self._calls or (self.losses[-1] if self.losses else [])
-
-    @property
-    def reached(self) -> tuple[torch.Tensor, ...]:
-        """The parameters that gradients were seen to reach."""
-        return tuple(self._seen.reached)
+        return self.losses.newest
 
     @property
     def batch_rows(self) -> int:
@@ -144,6 +141,7 @@ class Witness:
 
     def fetched(self, iterator: Any, batch: Any) -> None:
         """A batch came from this iterator of a loader."""
+        self._workers.fetched(iterator, batch)
         if self._probing and not self.steps:
             self.first.iterator, self.first.batch = iterator, cloned(batch)
             if not self._seen.backwards:  # the model may have been called before, to try it
@@ -154,8 +152,24 @@ class Witness:
         except TypeError:  # a stream
             self._drawn_from = None
 
+    def before_call(self, module: nn.Module) -> None:
+        """An outermost module is about to be called with gradients, in one of the first steps or a measured one."""
+        if self._last:
+            self.signals.before_call(module, among_the_first=self.looks)
+
+    def after_call(self) -> None:
+        """That call is over, or has raised."""
+        if self.signals.after_call():
+            self._look_again_at = 0
+
     def called(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], trained: bool, step: int
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+        trained: bool,
+        step: int,
     ) -> None:
         """An outermost module was called; `trained`: an optimizer updates it; `step`: updates made so far."""
         if torch.is_grad_enabled():
@@ -167,17 +181,17 @@ class Witness:
                     self.first.calls.append((module, args, kwargs))
                 self._seen.places.setdefault("call", place_of_call(2))
                 self._seen.layers = self._seen.layers or tuple(layers_of(module))
+                self.signals.called(self.first_input, output, step)
                 _wait_less(self, module)
         elif trained and step:
             first = self._first_tensor(args, kwargs) if self._known is None else None
             self.without_gradients.called(module, first, step, on_host=self._on_host(first))
 
     def evaluated(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Any, rows: int
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Any, rows: int, head: int = 0
     ) -> None:
-        """A loss was computed in an evaluation: `loss` is its mean over `rows`."""
-        if isinstance(loss, float):  # not of a device: its value comes late
-            self.evaluations.add(name, args, kwargs, loss, rows)
+        """A loss was computed in an evaluation; see `Evaluations.add`."""
+        self.evaluations.add(name, args, kwargs, loss, rows, head)
 
     def evaluation_ends(self, step: int) -> None:
         """Training goes on."""
@@ -197,15 +211,9 @@ class Witness:
         """A loss function was called with gradients."""
         if not self.looks or not has_own_values(value) or not torch.is_grad_enabled():
             return
-        call = looked_at(name, args, kwargs, value, place_of_call(2))
-        if call is None or not (value.requires_grad or not self._calls):
-            return
-        target = kwargs.get("target", args[1] if len(args) > 1 else None)
-        self._calls.append(call)
-        if isinstance(target, torch.Tensor):
-            self._targets[len(self._calls) - 1] = target
-            if self._probing and not self.steps:
-                self.first.targets.append(target)
+        target = self.losses.called(name, args, kwargs, value, place_of_call(2))
+        if self._probing and not self.steps and target is not None:
+            self.first.targets.append(target)
 
     def backward_begins(self, losses: Any) -> None:
         """`backward` is called on these."""
@@ -224,13 +232,10 @@ class Witness:
             self.look()
         self._seen.places.setdefault("backward", place_of_call(2))
         self.newest_backward = each[0].detach() if each and isinstance(each[0], torch.Tensor) else None
-        if self._graphs < GRAPHS:
-            self._graphs += 1
-            self.own_functions = self.own_functions or own_functions(each)
-            self._seen.reached.update(dict.fromkeys(parameters_reached(each)))
+        self.own_functions = self.own_functions or self.signals.unreached.go_through(each)
         self._look_for_leftovers()
         if self._first_backward:
-            self._complete_calls()
+            self.losses.complete(self.first_input, self.root)
             self._take_examples()
         self._first_backward = False
 
@@ -243,6 +248,9 @@ class Witness:
         """An optimizer is about to step."""
         seen = self._seen
         seen.stepped[optimizer] = seen.stepped.get(optimizer, 0) + 1
+        if self.signals.unreached.may_be_known(last=self.steps == self._last - 1):
+            self.signals.unreached.graphs_are_known(self.optimizers, self.signals.hidden.models)
+        self.signals.before_update(optimizer, among_the_first=self.looks)
         if not self.looks:
             return
         if seen.stepped[optimizer] > 1:
@@ -259,23 +267,36 @@ class Witness:
         if not leads:
             return
         if self.looks:
-            self.losses.append(self._calls)
-            self.totals.append(math.nan if loss is None else float(loss))
+            self.losses.step_ends(loss)
             self._compare_rows()
-        self.step_is_void()
+        self._begin_step()
         self.steps += 1
-        if self.steps in (EARLY_LOOK, self._last):
+        if self.steps % MEASURED_EVERY == 0 and self.steps < ON_HOST_STEPS:
+            self._measure_next()
+        if self.steps in (EARLY_LOOK, self._last) or self._is_time():
             self.look()
         if self.steps == self._last and not self._probing:
             self._let_go()
 
     def step_is_void(self) -> None:
-        """What was seen belongs to no step to come; a scaler left one out, say."""
-        self._calls = []
-        self._targets.clear()
-        self._first_backward = True
+        """A scaler left out an update: what was seen belongs to no step to come."""
+        self._seen.left_out += 1
+        self._begin_step()
+        if self._seen.left_out.bit_count() == 1:  # where all are left out nobody else looks
+            self.look()
 
     # -- within a step ----------------------------------------------------------------------------------
+
+    def _begin_step(self) -> None:
+        self.losses.begin_step()
+        self._first_backward = True
+
+    def _is_time(self) -> bool:
+        """For a look: seldom, and when there is news of units."""
+        if self.steps < self._last or self.following.steps < self._look_again_at:
+            return False
+        self._look_again_at = 2 * self.following.steps
+        return True
 
     def _compare_rows(self) -> None:
         first = self._first_tensor(*self.arguments)
@@ -307,26 +328,7 @@ class Witness:
         first = self._first_tensor(*self.arguments)
         if first is None or not self._on_host(first):
             return
-        call = self._calls[0] if self._calls else None
-        self.train.add(first, self._targets.get(0), bool(call and call.classes))
-
-    def _complete_calls(self) -> None:
-        """The model may have called the loss itself: only now is it known what it was called with."""
-        first = self._first_tensor(*self.arguments)
-        for place, target in self._targets.items():
-            call = self._calls[place]
-            changes: dict[str, Any] = {"where": layer_of(call.node, self.root)}
-            tokens = first is not None and call.classes and not first.is_floating_point()
-            if first is not None and tokens and first.numel() == target.numel():
-                same = first.reshape(-1) == target.reshape(-1)
-                changes["target_is_input"] = float(same.double().mean())
-            self._calls[place] = msgspec.structs.replace(call, **changes)
-            self._count_classes(call, target)
-
-    def _count_classes(self, call: LossCall, target: torch.Tensor) -> None:
-        self._seen_targets += target.numel()
-        if call.classes and len(self._seen_classes) < 1000:
-            self._seen_classes |= set(torch.unique(target).tolist())
+        self.train.add(first, self.losses.target, self.losses.of_classes)
 
     def _first_tensor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
         found = tensors_in("input", {**dict(enumerate(args)), **kwargs})
@@ -340,57 +342,52 @@ class Witness:
 
     def facts(self) -> Facts:
         """So far."""
-        course = self.following.course(self.evaluations.over) if self.following.steps else None
-        if self._known is not None and self._known.wiring is not None:
-            wiring = self._seen.later(self._known.wiring, self.without_gradients.in_train_mode)
-            return msgspec.structs.replace(self._known, step=self.steps, course=course, wiring=wiring)
+        known = self._known or self._facts()
+        changes: dict[str, Any] = {"step": max(self.steps, self.following.steps)}
+        if known.wiring is not None:
+            cut, unused = self.signals.unreached.names()
+            later = self._seen.later(known.wiring, self.without_gradients.in_train_mode)
+            changes["wiring"] = msgspec.structs.replace(later, cut=cut, unused=unused)
+        if self.following.steps or self._seen.left_out:
+            changes["course"] = self.following.course(self.evaluations.over)
+        if self.steps:
+            changes["signals"] = self.signals.facts()
+            changes["dependencies"] = self.signals.dependencies
+        return msgspec.structs.replace(known, **changes)
+
+    def _facts(self) -> Facts:
+        """What the first steps alone show."""
         return Facts(
-            step=self.steps,
-            wiring=wiring_of(
-                self._seen,
-                self.optimizers,
-                self._names_of,
-                self.root,
-                self.steps,
-                self.batch_rows,
-                self.without_gradients.in_train_mode,
-                self._ended,
-            ),
-            losses=self._losses(),
-            course=course,
+            wiring=self._wiring(),
+            losses=self.losses.facts(self.first_input),
             data=data_of(
                 self.train,
                 self.without_gradients.examples,
                 starts_with_norm=self.root is not None and starts_with_norm(self.root),
                 set_size=self.set_size,
                 probing=self._probing,
+                workers=self._workers,
             ),
+        )
+
+    def _wiring(self) -> Wiring:
+        return wiring_of(
+            self._seen,
+            self.optimizers,
+            self._names_of,
+            self.root,
+            self.steps,
+            self.batch_rows,
+            self.without_gradients.in_train_mode,
+            self._ended,
         )
 
     def _let_go(self) -> None:
         """The first steps are over: what they showed is kept in numbers, and nothing of the user's is held."""
-        self._known = self.facts()
+        self._known = self._facts()
         self.root, self.arguments, self.newest_backward = None, ((), {}), None
         self.train = Examples()
         self._seen.reached.clear()
-
-    def _losses(self) -> Losses | None:
-        steps = [calls for calls in self.losses if calls] or ([self._calls] if self._calls else [])
-        if not steps:
-            return Losses(totals=tuple(self.totals)) if self.totals else None
-        firsts = [calls[0] for calls in steps]
-        first = self._first_tensor(*self.arguments)
-        return Losses(
-            calls=tuple(steps[0]),
-            totals=tuple(self.totals),
-            reported=tuple(sum(call.value for call in calls) if calls else math.nan for calls in self.losses),
-            input_kind="" if first is None else "float" if first.is_floating_point() else "integer",
-            classes_seen=len(self._seen_classes),
-            targets_seen=self._seen_targets,
-            always_sums_to_one=all(call.sums_to_one for call in firsts) and len(firsts) >= 3,
-            target_low=min(call.target_low for call in firsts),
-            target_high=max(call.target_high for call in firsts),
-        )
 
 
 def _wait_less(witness: Witness, module: nn.Module) -> None:

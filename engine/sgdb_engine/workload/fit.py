@@ -31,13 +31,11 @@ def check_fit(
             raise DataError(
                 f"the model gives {given}; with the targets {listed(y)} it must give a dict with an output for each"
             )
-        _check_term(term.name, for_target(output, term.target), for_target(y, term.target))
+        named = isinstance(output, Mapping) and term.target in output
+        given, wanted = output[term.target] if named else output, for_target(y, term.target)
+        _check_term(term.name, given, wanted)
         if term.name == "cross_entropy":
-            _check_scores(
-                for_target(output, term.target),
-                for_target(y, term.target),
-                facts.targets[term.target].classes,
-            )
+            _check_scores(given, wanted, facts.targets[term.target].classes)
     try:
         loss(output, y)
     except Exception as error:

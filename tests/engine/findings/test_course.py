@@ -1,5 +1,8 @@
 """What shows only as a run goes on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sgdb_engine.findings import course
 from sgdb_engine.findings.facts import Evaluation, Facts
 
@@ -80,7 +83,32 @@ def shrunk(ratio: float = 0.09, decay: float = 5.0) -> Facts:
 RISING = (1.0, 0.5, 0.3, 0.6, 0.8, 1.0)
 GAINED_AND_LOST = (0.6, 0.8, 0.9, 0.8, 0.78, 0.76)
 
+
+def flat(
+    loss: float = 1.5,
+    *,
+    val: float | None = None,
+    falls: float = 0.0,
+    count: int = 12,
+    lr: float = 0.1,
+    call: Mapping[str, Any] = {},
+) -> Facts:
+    """A run whose losses stand still; `falls` by a share from each evaluation to the next."""
+    losses = [loss * (1 - falls) ** i for i in range(count)]
+    over = tuple(
+        Evaluation(step=100 * i, loss=each if val is None else val, train_loss=each)
+        for i, each in enumerate(losses, 1)
+    )
+    return facts(course={"evaluations": over, "lr": lr}, call=call)
+
+
 FAULTS = (
+    Fault(
+        rule=course.underfit,
+        says="training and validation stand still together, not far below a blind guess",
+        facts=flat(),
+        evidence={"training": 1.5, "validation": 1.5, "threshold": 0.01},
+    ),
     Fault(
         rule=course.lr_high,
         says="the loss jumps up at once",
@@ -157,6 +185,15 @@ FAULTS = (
     ),
 )
 LOOK_ALIKES = (
+    Healthy(rule=course.underfit, says="a loss that goes on falling", facts=flat(falls=0.02)),
+    Healthy(rule=course.underfit, says="converged: little is left", facts=flat(1.1)),
+    Healthy(rule=course.underfit, says="validation is higher: overfitting", facts=flat(val=1.8)),
+    Healthy(rule=course.underfit, says="9 evaluations", facts=flat(count=9)),
+    Healthy(
+        rule=course.underfit,
+        says="the learning rate came down to nothing, as planned",
+        facts=flat(lr=1e-4),
+    ),
     Healthy(
         rule=course.lr_high,
         says="a loss that wavers around its start",
@@ -343,10 +380,20 @@ LOOK_ALIKES = (
     ),
 )
 UNSEEN = (
+    Unseen(
+        rule=course.underfit,
+        says="the loss of a guess that ignores the input is not known",
+        facts=flat(call={"function": "kl_div"}),
+    ),
+    Unseen(rule=course.underfit, says="no rate was seen", facts=flat(lr=NAN)),
+    Unseen(rule=course.underfit, says="no training loss was seen", facts=flat(NAN)),
     *(Unseen(rule=rule, says="no course was seen", facts=facts(course=None)) for rule in course.RULES),
     *(
         Unseen(rule=rule, says="no evaluation was seen", facts=facts(course={"evaluations": ()}))
-        for rule in (course.majority_only, course.label_noise, course.overfit, course.val_preproc)
+        for rule in (
+            *(course.majority_only, course.label_noise, course.overfit, course.val_preproc),
+            course.underfit,
+        )
     ),
     Unseen(rule=course.lr_high, says="no loss was seen", facts=facts(course={"early_peak": NAN})),
     Unseen(rule=course.lr_collapsed, says="no rate was seen", facts=collapsed(lr=NAN)),

@@ -25,6 +25,13 @@ def regression(mean: float, std: float, start: float) -> Facts:
 
 FAULTS = (
     Fault(
+        rule=data.dup_workers,
+        says="each batch comes as often as there are workers",
+        facts=facts(data={"workers": 4, "equal_rounds": 1.0}),
+        location=MODEL_AT,
+        evidence={"workers": 4, "share": 1.0},
+    ),
+    Fault(
         rule=data.input_nonfinite,
         says="one NaN",
         facts=facts(data={"nonfinite": 1, "nonfinite_features": (4,)}),
@@ -125,6 +132,16 @@ FAULTS = (
     ),
 )
 LOOK_ALIKES = (
+    Healthy(
+        rule=data.dup_workers,
+        says="workers that share out what there is",
+        facts=facts(data={"workers": 4, "equal_rounds": 0.0}),
+    ),
+    Healthy(
+        rule=data.dup_workers,
+        says="constant batches: only the first round is unlike those before",
+        facts=facts(data={"workers": 2, "equal_rounds": 0.5}),
+    ),
     Healthy(rule=data.input_nonfinite, says="finite inputs", facts=facts()),
     Healthy(
         rule=data.input_scale,

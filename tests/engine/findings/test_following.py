@@ -158,7 +158,7 @@ def test_without_a_start_above_zero_there_is_no_peak(losses: list[float]) -> Non
     assert math.isnan(course_of(losses).early_peak)
 
 
-# -- means, rates, clipping, weights ----------------------------------------------------------------------
+# -- means, rates, clipping ------------------------------------------------------------------------------
 
 
 @several
@@ -187,6 +187,13 @@ def test_a_run_of_which_nothing_was_seen_has_no_numbers() -> None:
     assert (course.steps, course.spike_step, course.weight_ratio) == (0, 0, 1.0)
 
 
+def test_the_scale_of_the_loss_is_the_newest() -> None:
+    following = Following()
+    for step, scale in enumerate((2.0**16, None, 2.0**15), 1):
+        following.step(step, 1.0, 0.1, None, scale)
+    assert following.course(()).loss_scale == 2.0**15
+
+
 def test_the_highest_rate_is_kept_and_the_newest_one() -> None:
     following = Following()
     for step, lr in enumerate((0.0, 0.05, 0.1, None, 0.02), 1):
@@ -205,35 +212,3 @@ def test_the_coefficient_of_clipping_is_the_median_of_the_last_fifty() -> None:
 def test_losses_that_are_not_finite_count_as_steps_only() -> None:
     course = course_of([2.0, math.nan, math.inf, None, 1.0])
     assert (course.steps, course.start, course.recent) == (5, 2.0, 1.5)
-
-
-def columns_of(*sizes: float) -> tuple[tuple[str, ...], list[float]]:
-    """As measured of weights of these sizes, of a bias that grows, and of gradients."""
-    of = {"param_mean/0.bias": 9.0, "param_std/0.bias": 9.0, "grad_std/0.weight": 7.0}
-    for i, size in enumerate(sizes):
-        of |= {f"param_mean/{i}.weight": 0.6 * size, f"param_std/{i}.weight": 0.8 * size}
-    return tuple(of), list(of.values())
-
-
-def test_the_weights_are_compared_with_those_first_measured_each_by_itself() -> None:
-    following = Following()
-    following.weights(*columns_of(1.0, 2.0, 100.0))
-    assert following.course(()).weight_ratio == 1.0
-    following.weights(*columns_of(0.1, 0.1, 100.0))
-    assert following.course(()).weight_ratio == pytest.approx(0.1)
-    following.weights(*columns_of(1.0, 2.0, 100.0))
-    assert following.course(()).weight_ratio == pytest.approx(1.0)
-
-
-def test_weights_that_begin_at_zero_have_no_ratio() -> None:
-    following = Following()
-    for size in (0.0, 5.0):
-        following.weights(*columns_of(size))
-    assert following.course(()).weight_ratio == 1.0
-
-
-def test_what_has_no_weights_has_no_ratio() -> None:
-    following = Following()
-    for _ in range(2):
-        following.weights(*columns_of())
-    assert following.course(()).weight_ratio == 1.0

@@ -1,8 +1,26 @@
 """What the outputs depend on, and what they should not."""
 
-from sgdb_engine.findings import leaks
+from collections.abc import Mapping
+from typing import Any
 
-from .written_down import MODEL_AT, NAN, Fault, Healthy, Unseen, each, facts, found_in
+from sgdb_engine.findings import leaks
+from sgdb_engine.findings.facts import Facts
+
+from .written_down import LEARNT, MODEL_AT, NAN, STUCK, Fault, Healthy, Unseen, each, facts, found_in
+
+
+def as_from_zeros(
+    real: tuple[float, ...] = STUCK,
+    zero: Mapping[str, Any] = {},
+    dependencies: Mapping[str, Any] | None = None,
+) -> Facts:
+    """One batch is not learnt, neither with its inputs nor with zeros."""
+    return facts(
+        rescue={"losses": real, "accuracy": 0.1},
+        zero_input={"losses": STUCK[:60], **zero},
+        dependencies=dependencies,
+    )
+
 
 FAULTS = (
     Fault(
@@ -11,6 +29,13 @@ FAULTS = (
         facts=facts(dependencies={"other_input": 0.0, "other_input_later": 9e-5}),
         location=MODEL_AT,
         evidence={"change": 0.0, "threshold": 1e-4},
+    ),
+    Fault(
+        rule=leaks.input_ignored,
+        says="the model cannot be asked, and learns one batch as well from zeros",
+        facts=as_from_zeros(),
+        location=MODEL_AT,
+        evidence={"loss": 2.3, "without_input": 2.3, "threshold": 0.9},
     ),
     Fault(
         rule=leaks.batch_leak,
@@ -29,7 +54,9 @@ FAULTS = (
     Fault(
         rule=leaks.gradcheck,
         says="a backward of the user's own that is off by 43 %",
-        facts=facts(gradient_check={"error": 0.43, "functions": ("Swish",)}),
+        facts=facts(
+            gradient_check={"error": 0.43, "functions": ("Swish",), "layers": (("fc2", 0.62), ("head", 1e-7))}
+        ),
         where=("Swish",),
         evidence={"error": 0.43, "threshold": 0.02},
     ),
@@ -52,6 +79,21 @@ LOOK_ALIKES = (
         rule=leaks.input_ignored,
         says="a weak dependence",
         facts=facts(dependencies={"other_input": 1e-4, "other_input_later": 0.0}),
+    ),
+    Healthy(
+        rule=leaks.input_ignored,
+        says="one batch is learnt a little better than from zeros",
+        facts=as_from_zeros(real=(2.4, *STUCK[1:], 1.9, 1.9, 1.9, 1.9, 1.9)),
+    ),
+    Healthy(
+        rule=leaks.input_ignored,
+        says="as from zeros at first, and then it is learnt",
+        facts=as_from_zeros(real=(*STUCK[:80], *LEARNT)),
+    ),
+    Healthy(
+        rule=leaks.input_ignored,
+        says="not learnt at all, but the model was asked, and its output depends on the input",
+        facts=as_from_zeros(dependencies={}),
     ),
     Healthy(
         rule=leaks.batch_leak,
@@ -101,6 +143,11 @@ UNSEEN = (
         rule=leaks.input_ignored,
         says="only seen at initialisation",
         facts=facts(dependencies={"other_input": 0.0, "other_input_later": None}),
+    ),
+    Unseen(
+        rule=leaks.input_ignored,
+        says="the model cannot be asked, and no batch could be held still",
+        facts=as_from_zeros(zero={"reason": "the batch changes"}),
     ),
     Unseen(
         rule=leaks.batch_leak,

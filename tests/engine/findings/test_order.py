@@ -2,6 +2,7 @@
 
 from itertools import pairwise, permutations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +175,28 @@ def test_what_is_told_first(found: tuple[str, ...], told: list[tuple[str, str]])
         ordered = named(root_cause_first([one(code) for code in order]))
         assert ordered[:1] == told[:1]
         assert sorted(ordered) == sorted(told)
+
+
+def died(share_at_first: float = 0.1) -> Finding:
+    """Units that lived at first."""
+    return msgspec.structs.replace(one("dead-relu"), evidence={"share": 0.9, "at_first": share_at_first})
+
+
+def test_units_that_die_during_the_run_are_the_work_of_something_else() -> None:
+    for cause in ("lr-high", "no-zero-grad"):
+        for order in permutations([one(cause), died()]):
+            assert named(root_cause_first(order)) == [(cause, ""), ("dead-relu", cause)]
+
+
+def test_units_that_were_dead_at_first_are_the_cause() -> None:
+    for order in permutations([one("lr-high"), one("dead-relu")]):
+        assert named(root_cause_first(order)) == [("dead-relu", ""), ("lr-high", "dead-relu")]
+
+
+def test_units_that_died_explain_only_what_came_after() -> None:
+    found = [died(), one("init-loss"), one("majority-only")]
+    causes = {f.code: f.cause for f in root_cause_first(found)}
+    assert causes == {"dead-relu": "", "init-loss": "", "majority-only": "dead-relu"}
 
 
 def test_a_cause_of_an_earlier_look_is_forgotten() -> None:

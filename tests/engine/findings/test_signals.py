@@ -100,6 +100,42 @@ FAULTS = (
         evidence={"share": 0.96},
     ),
     Fault(
+        rule=signals.dead_relu,
+        says="all four units of a layer",
+        facts=layers(layer("1", "relu", dead=1.0, units=4)),
+        severity="error",
+        where=("1",),
+        evidence={"share": 1.0, "threshold": 0.75},
+    ),
+    Fault(
+        rule=signals.dead_relu,
+        says="units that died during the run",
+        facts=layers(layer("1", "relu", dead=0.7, dead_at_first=0.1), forwards=60),
+        severity="warning",
+        where=("1",),
+        evidence={"share": 0.7, "at_first": 0.1},
+    ),
+    Fault(
+        rule=signals.dead_relu,
+        says="units that were dead from the start on, looked at again",
+        facts=layers(layer("1", "relu", dead=0.7, dead_at_first=0.6), forwards=60),
+        severity="warning",
+        where=("1",),
+        evidence={"share": 0.7, "at_first": None},
+    ),
+    Fault(
+        rule=signals.grad_underflow,
+        says="most values of float16 gradients are 0",
+        facts=facts(signals={"underflown": 0.51}),
+        evidence={"share": 0.51, "threshold": 0.5},
+    ),
+    Fault(
+        rule=signals.grad_underflow,
+        says="a scaler whose scale fell below 1",
+        facts=facts(course={"loss_scale": 0.5}),
+        evidence={"scale": 0.5, "threshold": 1.0},
+    ),
+    Fault(
         rule=signals.saturated,
         says="most of a hidden tanh is at its ends",
         facts=layers(layer("1", "tanh", saturated=0.51)),
@@ -156,6 +192,11 @@ LOOK_ALIKES = (
     ),
     Healthy(
         rule=signals.vanishing,
+        says="a branch that begins at zero, and a rate that warms up",
+        facts=facts(signals={"gradient_ratio": 1e-6}, course={"highest_lr": 0.04}),
+    ),
+    Healthy(
+        rule=signals.vanishing,
         says="a deep network",
         facts=facts(signals={"gradient_ratio": 1e-4}),
     ),
@@ -178,6 +219,16 @@ LOOK_ALIKES = (
         rule=signals.dead_relu,
         says="a ReLU at the output of counts that are mostly 0",
         facts=layers(layer("1", "relu", dead=1.0, is_last=True)),
+    ),
+    Healthy(
+        rule=signals.dead_relu,
+        says="a layer of four units, three of which are off by chance",
+        facts=layers(layer("1", "relu", dead=0.75, units=4)),
+    ),
+    Healthy(
+        rule=signals.dead_relu,
+        says="a layer of 16 units, of which a few more than half are off",
+        facts=layers(layer("1", "relu", dead=0.62, units=16)),
     ),
     Healthy(
         rule=signals.saturated,
@@ -209,10 +260,21 @@ LOOK_ALIKES = (
         says="a rate of 0 has a code of its own",
         facts=facts(signals={"unmoved": ("0.weight", "2.weight"), "update_ratio": 0.0}),
     ),
+    Healthy(rule=signals.param_not_updated, says="all that has a gradient moves", facts=facts()),
     Healthy(
-        rule=signals.param_not_updated,
-        says="few steps",
-        facts=facts(signals={"unmoved": ("0.weight",), "steps": 9}),
+        rule=signals.grad_underflow,
+        says="half of the values: a sparse gradient",
+        facts=facts(signals={"underflown": 0.5}),
+    ),
+    Healthy(
+        rule=signals.grad_underflow,
+        says="a scaler keeps them in the range of float16",
+        facts=facts(signals={"underflown": 0.9}, course={"loss_scale": 2.0**16}),
+    ),
+    Healthy(
+        rule=signals.grad_underflow,
+        says="a scale that fell far, as it does in the first steps",
+        facts=facts(course={"loss_scale": 1.0}),
     ),
     Healthy(
         rule=signals.param_not_updated,
@@ -226,6 +288,7 @@ UNSEEN = (
         for rule in signals.RULES
         if rule is not signals.init_loss
     ),
+    Unseen(rule=signals.grad_underflow, says="no course was seen", facts=facts(course=None)),
     Unseen(rule=signals.init_loss, says="losses were not measured", facts=facts(noise=None)),
     Unseen(rule=signals.init_loss, says="no batch was tried", facts=starting_at()),
     Unseen(rule=signals.init_loss, says="no loss was seen", facts=facts(losses=None)),

@@ -23,6 +23,14 @@ DROPOUT = LayerFacts(name="2", kind="dropout", p=0.8)
 
 FAULTS = (
     Fault(
+        rule=wiring.unused_param,
+        says="a parameter that forward does not use",
+        facts=facts(wiring={"unused": ("head.scale",), "updates": 20}),
+        location=MODEL_AT,
+        where=("head",),
+        evidence={"parameters": 1},
+    ),
+    Fault(
         rule=wiring.no_step,
         says="200 backwards and no update",
         facts=facts(wiring={"updates": 0, "backwards": 200}),
@@ -152,6 +160,17 @@ FAULTS = (
     ),
 )
 LOOK_ALIKES = (
+    Healthy(
+        rule=wiring.no_step,
+        says="a scaler leaves out the updates: their gradients are not finite",
+        facts=facts(wiring={"updates": 0, "backwards": 200, "left_out_by_scaler": 200}),
+    ),
+    Healthy(rule=wiring.unused_param, says="all is computed with", facts=facts()),
+    Healthy(
+        rule=wiring.unused_param,
+        says="few updates: its turn may come",
+        facts=facts(wiring={"unused": ("expert.weight",), "updates": 19}),
+    ),
     Healthy(
         rule=wiring.no_step,
         says="199 backwards may be the accumulation of the first update",

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sgdb_engine.events import AnyEvent, ProbeFailed
+from sgdb_engine.recording.pictures import Picture
 
 
 class Recorded:
@@ -19,6 +20,7 @@ class Recorded:
         self.tensor_rows: dict[int, dict[str, float]] = {}
         self.histogram_rows: dict[int, dict[str, float]] = {}
         self.events: list[AnyEvent] = []
+        self.pictures: list[Picture] = []
 
     def scalars(
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Any
@@ -35,6 +37,9 @@ class Recorded:
         assert values.dtype == np.float32
         rows = self.histogram_rows if columns[0].startswith("hist_") else self.tensor_rows
         rows.setdefault(step, {}).update(zip(columns, values.tolist(), strict=True))
+
+    def picture(self, picture: Picture) -> None:
+        self.pictures.append(picture)
 
     def event(self, event: AnyEvent) -> None:
         self.events.append(event)

@@ -1,13 +1,15 @@
 """On a GPU nothing of ours waits for it: what is measured is read some steps later."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from sgdb_engine.observe import distributions
 from sgdb_engine.observe.hooks import observe
-from sgdb_engine.observe.parameters import statistics_for
+from sgdb_engine.observe.statistics import RANGE_STATS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -16,6 +18,9 @@ pytestmark = [
 LAYERS = 40
 """Of two tensors each."""
 MOST_LAUNCHES = 25
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaMemcpyAsync", "cudaMemsetAsync")
+STEPS = 4
+"""That are profiled."""
 
 
 class OnGpu:
@@ -63,16 +68,35 @@ def test_weights_are_the_same_bit_for_bit(recorded: Any) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain.weights(), observed.weights(), strict=True))
 
 
-def test_the_statistics_of_eighty_tensors_take_few_launches() -> None:
+def launches_of(training: OnGpu) -> int:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        training.step(STEPS)
+        torch.cuda.synchronize()
+    return sum(event.count for event in profiled.key_averages() if event.key.startswith(LAUNCHES))
+
+
+def test_to_measure_a_step_of_eighty_tensors_takes_few_launches(
+    recorded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributions, "LEAST_S", math.inf)  # the first step has one, and no other
     training = OnGpu()
-    training.step(1)
-    parameters = list(training.model.parameters())
-    statistics = statistics_for(parameters, [1.0] * len(parameters))
-    for _ in range(2):
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
-            statistics.before_clip()
-            statistics.before_update()
-            statistics.after_update()
-            torch.cuda.synchronize()
-    launched = sum(event.count for event in profiled.key_averages() if "LaunchKernel" in event.key)
-    assert launched <= MOST_LAUNCHES
+    training.step(3)
+    plain = launches_of(training)
+    with observe(recorded, budget=1.0):
+        training.step(5)  # what looks at the first steps whole is through
+        observed = launches_of(training)
+    assert recorded.failed_probes == []
+    assert len(recorded.column("input/mean")) == len(recorded.column("output/std")) == 5 + STEPS
+    assert observed - plain <= MOST_LAUNCHES * STEPS
+
+
+def test_what_arrives_late_is_what_the_host_would_have_measured(recorded: Any) -> None:
+    training = OnGpu()
+    with observe(recorded, budget=1.0):
+        training.step(5)
+    x = training.x.double().cpu()
+    for stat, expected in zip(RANGE_STATS, (x.min(), x.max(), x.mean(), x.std(correction=0), 0), strict=True):
+        assert recorded.column(f"input/{stat}") == pytest.approx([float(expected)] * 5, rel=1e-6)
+    last = recorded.tensor_rows[5]
+    for name, weights in training.model.named_parameters():
+        assert last[f"param_mean/{name}"] == pytest.approx(weights.mean().item(), rel=1e-4, abs=1e-7)

@@ -119,7 +119,7 @@ def test_without_any_schema_the_rows_are_counted_as_missing(log: Path, poll_all:
 
 def test_a_log_that_is_all_zeros_is_not_yet_written(log: Path, poll_all: Poll) -> None:
     log.write_bytes(bytes(10_000))
-    assert poll_all() == ([], [], [], [], [], 0, True)
+    assert poll_all() == ([], [], [], [], [], 0, True, ())
 
 
 def test_a_repeated_record_is_read_once(log: Path, poll_all: Poll, steps_of: Steps) -> None:

@@ -58,7 +58,7 @@ def test_what_comes_after_closing_goes_nowhere_and_is_no_error(
     record(recorder, range(10))
     recorder.event(Noted(text="late"))
     assert not recorder.flush()
-    assert poll_all() == ([], [], [], [], [], 0, True)
+    assert poll_all() == ([], [], [], [], [], 0, True, ())
 
 
 def test_each_step_may_have_columns_of_its_own(open_recorder: Open, poll_all: Poll) -> None:
@@ -248,7 +248,7 @@ def test_links_in_a_run_folder_are_not_followed(
     elsewhere.write_bytes(b"untouched")
     (run_folder / "metrics-00000.log").symlink_to(elsewhere)
     (run_folder / "events.jsonl").symlink_to(elsewhere)
-    assert poll_all() == ([], [], [], [], [], 0, True)
+    assert poll_all() == ([], [], [], [], [], 0, True, ())
     recorder = open_recorder()
     record(recorder, range(10))
     recorder.event(Noted(text="x"))

@@ -26,7 +26,7 @@ class Recorded:
 
     def scalars(self, *row: Any) -> None: ...
 
-    block = tensors = scalars
+    block = tensors = picture = scalars
 
 
 def findings_of(training: Callable[[], object]) -> list[Finding]:

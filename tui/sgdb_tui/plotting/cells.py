@@ -6,6 +6,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+CLASSES = 8
+"""Classes that have a look of their own; more of them share one."""
+PIXEL = 1024
+"""PIXEL + n, as ink or paper: colour n of the xterm-256 palette, 16 to 255."""
+
 Role = Literal["train", "val", "third", "fourth", "planned"]
 
 
@@ -30,6 +35,10 @@ class Ink(IntEnum):
     PLANNED = 26
     HEAT = 20
     """HEAT + level for level -5..5, so 15 to 25."""
+    CLASS = 40
+    """CLASS + k: an example of class k."""
+    REGION = 60
+    """REGION + k: where class k is predicted."""
 
 
 class Paper(IntEnum):
@@ -40,6 +49,8 @@ class Paper(IntEnum):
     CURSOR = 2
     HEAT = 20
     """HEAT + level for level -5..5, so 15 to 25."""
+    REGION = 60
+    """REGION + k: where class k is predicted."""
 
 
 class Run(NamedTuple):
@@ -56,13 +67,13 @@ def role_ink(role: Role) -> Ink:
 
 
 class Cells:
-    """Glyphs (U1), inks and papers (uint8) of shape [height, width]."""
+    """Glyphs (U1), inks and papers (uint16) of shape [height, width]."""
 
     def __init__(self, height: int, width: int) -> None:
         shape = (max(0, height), max(0, width))
         self.glyphs = np.full(shape, " ", dtype="<U1")
-        self.inks: NDArray[np.uint8] = np.zeros(shape, np.uint8)
-        self.papers: NDArray[np.uint8] = np.zeros(shape, np.uint8)
+        self.inks: NDArray[np.uint16] = np.zeros(shape, np.uint16)
+        self.papers: NDArray[np.uint16] = np.zeros(shape, np.uint16)
 
     @property
     def height(self) -> int:

@@ -1,15 +1,11 @@
-"""What every screen on a run has: first line, panels, filter, line of keys; and what the keys do."""
+"""What every screen on a run has: its state, its training under control, its layers."""
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
-from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.containers import Container
 
 from sgdb_engine.control import Pause, Resume, Step, Stop
 from sgdb_tui.bridge import Changed, RunView
@@ -18,6 +14,7 @@ from sgdb_tui.keys import ALL_KEYS, GROUPS, Groups
 from sgdb_tui.plotting.x_axis import STEPS, XUnit
 from sgdb_tui.screens.confirm import ConfirmStop
 from sgdb_tui.screens.panel_keys import panel_keys
+from sgdb_tui.screens.panel_screen import PanelScreen
 from sgdb_tui.widgets.chart import Chart
 from sgdb_tui.widgets.findings import Findings
 from sgdb_tui.widgets.footer import Key as KeyWords
@@ -31,29 +28,11 @@ from sgdb_tui.widgets.starting import Starting
 from sgdb_tui.widgets.status_fields import status_fields
 from sgdb_tui.widgets.status_line import StatusLine
 
-FILTER_KEYS: list[KeyWords] = [("enter", "keep the filter"), ("esc", "show all rows")]
-"""While the filter is typed."""
 
-
-class RunScreen(Screen[None]):
+class RunScreen(PanelScreen):
     """A screen on one run; a subclass says which panels there are and fills them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in ALL_KEYS]
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared so by Textual
-        (0, "-tiny"),
-        (56, "-narrow"),
-        (100, "-wide"),
-        (160, "-huge"),
-    ]
-    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared so by Textual
-        (0, "-flat"),
-        (16, "-short"),
-        (32, "-tall"),
-        (50, "-high"),
-    ]
-
-    NUMBERED: ClassVar[tuple[str, ...]] = ()
-    """The ids of the panels that have a number, from 1."""
     KEY_GROUPS: ClassVar[Groups] = GROUPS
     """Its keys, as the help tells them."""
     LEAVING: ClassVar[str] = "q leaves the dashboard, the training goes on. Q stops the training."
@@ -67,16 +46,9 @@ class RunScreen(Screen[None]):
 
     # What a subclass fills.
 
-    def panels(self) -> Iterable[Widget]:
-        """The panels, in the order of the grid."""
-        return ()
-
     def compose_head(self) -> ComposeResult:
         """What stands between the first line and the panels."""
         yield from ()
-
-    def show_scalars(self) -> None:
-        """New numbers: the charts."""
 
     def show_tables(self) -> None:
         """Once a second: whatever is read rather than watched."""
@@ -89,10 +61,6 @@ class RunScreen(Screen[None]):
         """There is nothing that the panels could show."""
         return not self.view.measured
 
-    def charts_with(self, chart: Chart) -> list[Chart]:
-        """Those that share their x axis and cursor with this one."""
-        return self.charts
-
     # Frame.
 
     def compose(self) -> ComposeResult:
@@ -102,15 +70,11 @@ class RunScreen(Screen[None]):
         with Container(id="panels"):
             yield from self.panels()
         yield NewestFinding()
-        with Horizontal(id="filter-line"):
-            yield Static(" only rows with ", markup=False)
-            yield Input(placeholder="a part of the name", id="filter", compact=True)
+        yield from self.compose_filter()
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """The filter is shown when it is asked for; the first frame says what is known before the first look."""
-        self.query_one("#filter-line").display = False
-        self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
+        """The first frame says what is known before the first look."""
         self._show_state()
         for panel in self._layer_panels():
             self.watch(panel, "worst_first", self._same_order, init=False)
@@ -141,18 +105,10 @@ class RunScreen(Screen[None]):
         self.set_class(nothing_yet, "-nothing-yet")
         self.set_class(view.state in ("failed", "lost"), "-broken")
         self.set_class(any(finding.state != "cleared" for finding in view.findings.values()), "-findings")
-        self._show_keys()
-        self.call_after_refresh(self._focus_visible)
+        self.show_keys()
+        self.call_after_refresh(self.focus_visible)
         if nothing_yet:
             self.query_one(Starting).redraw()
-
-    def on_descendant_focus(self) -> None:
-        """The keys that matter depend on the panel."""
-        self._show_keys()
-
-    def _show_keys(self) -> None:
-        filtering = self.query_one("#filter").has_focus
-        self.query_one(KeyLine).show(FILTER_KEYS if filtering else self.keys_now())
 
     def keys_now(self) -> list[KeyWords]:
         """The keys that matter now, the most important first."""
@@ -171,20 +127,11 @@ class RunScreen(Screen[None]):
             ("z", "maximise"),
         ]
 
-    @property
-    def charts(self) -> list[Chart]:
-        """All charts of this screen."""
-        return list(self.query(Chart))
-
     def curves_for(self, chart: Chart) -> Curves:
         """What fits into this chart; also sets its x axis."""
         chart.x_unit = self.unit
         chart.end_step = self.view.step if self.view.ended else self.view.steps_planned
         return Curves(self.view, self.unit, Window.of(chart.x_range, chart.size.width))
-
-    def on_resize(self) -> None:
-        """Wider charts have room for more detail."""
-        self.call_after_refresh(self.show_scalars)
 
     # Training.
 
@@ -199,10 +146,6 @@ class RunScreen(Screen[None]):
         if not self._refused_as_ended():
             self.view.send(Step())
             self._show_state()
-
-    def action_detach(self) -> None:
-        """Leave; the run goes on."""
-        self.app.exit()
 
     def action_stop(self) -> None:
         """Ask how to stop."""
@@ -221,91 +164,6 @@ class RunScreen(Screen[None]):
             self.notify("This run has ended; there is nothing to control.", severity="warning", markup=False)
         return self.view.ended
 
-    # Panels.
-
-    def action_panel(self, number: int) -> None:
-        """Go to a panel; the second time, or where the layout has no room for it, as large as it gets."""
-        if number > len(self.NUMBERED):
-            return
-        panel = self.query_one(f"#{self.NUMBERED[number - 1]}", Panel)
-        if self.focused is panel:
-            self.action_maximise()
-            return
-        if self.maximised_panel is not None or not panel.region:
-            self._maximise(panel)
-        self.set_focus(panel, scroll_visible=False)  # at once: the same key may follow at once
-
-    def action_maximise(self) -> None:
-        """As large as it gets, or not."""
-        if self.maximised_panel is not None:
-            self._maximise(None)
-        elif isinstance(self.focused, Panel):
-            self._maximise(self.focused)
-
-    @property
-    def maximised_panel(self) -> Panel | None:
-        """The panel that fills the screen."""
-        return next(iter(self.query(".-maximum").results(Panel)), None)
-
-    def _maximise(self, panel: Panel | None) -> None:
-        with self.app.batch_update():
-            self.query(".-maximum").remove_class("-maximum")
-            grid = self.query_one("#panels")
-            grid.set_class(panel is not None, "-maximised")
-            grid.display = panel is None or panel.parent is grid
-            if panel is not None:
-                panel.add_class("-maximum")
-        self.call_after_refresh(self._focus_visible)
-        self._show_keys()
-
-    def _focus_visible(self) -> None:
-        """What has the focus must be seen."""
-        focused = self.focused
-        if self.NUMBERED and (focused is None or not focused.region):
-            self.query_one(f"#{self.NUMBERED[0]}").focus(scroll_visible=False)
-
-    def action_back(self) -> None:
-        """Undo the last thing that narrows the view: filter, cursor, maximised panel, zoom."""
-        if self.query_one("#filter-line").display:
-            self.query_one("#filter", Input).value = ""
-            self._close_filter()
-        elif any(chart.cursor_step is not None for chart in self.charts):
-            self._move_all_cursors(None)
-        elif self.maximised_panel is not None:
-            self._maximise(None)
-        else:
-            self.action_whole()
-
-    # Charts: a key pressed elsewhere acts on the first one.
-
-    @property
-    def _chart(self) -> Chart:
-        return self.focused if isinstance(self.focused, Chart) else self.charts[0]
-
-    def action_cursor(self, direction: int) -> None:
-        """Move the cursor."""
-        self._chart.action_move_cursor(direction)
-
-    def action_pan(self, direction: int) -> None:
-        """Earlier or later steps."""
-        self._chart.action_pan(direction)
-
-    def action_zoom(self, direction: int) -> None:
-        """In or out."""
-        self._chart.action_zoom(0.5 if direction > 0 else 2.0)
-
-    def action_whole(self) -> None:
-        """The whole run."""
-        self._chart.action_whole_run()
-
-    def action_log_y(self) -> None:
-        """Logarithmic or linear."""
-        self._chart.action_toggle_log()
-
-    def action_smoothing(self) -> None:
-        """More or none."""
-        self._chart.action_smoothing()
-
     def action_x_axis(self) -> None:
         """By step, by epoch, by time."""
         self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
@@ -313,47 +171,14 @@ class RunScreen(Screen[None]):
         self.show_scalars()
         self.notify(f"Along the axis: {self.axis}", timeout=2, markup=False)
 
-    @on(Chart.CursorMoved)
-    def _cursor_moved(self, event: Chart.CursorMoved) -> None:
-        for chart in self.charts_with(event.chart):
-            chart.cursor_step = event.step
-
-    def _move_all_cursors(self, step: int | None) -> None:
-        for chart in self.charts:
-            chart.cursor_step = step
-
-    @on(Chart.RangeChanged)
-    def _range_changed(self, event: Chart.RangeChanged) -> None:
-        for chart in self.charts_with(event.chart):
-            chart.x_range = event.x_range
-        self.show_scalars()
-
     @on(Findings.Jump)
     def _jump(self, event: Findings.Jump) -> None:
         for chart in self.charts:
             chart.x_range = None
         self.show_scalars()
-        self._move_all_cursors(event.step)
+        self.move_all_cursors(event.step)
 
     # Layers.
-
-    def action_filter(self) -> None:
-        """Ask for a part of a name."""
-        self.query_one("#filter-line").display = True
-        self.query_one("#filter").focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter_changed(self, event: Input.Changed) -> None:
-        for panel in self._layer_panels():
-            panel.filter_text = event.value
-
-    @on(Input.Submitted, "#filter")
-    def _filter_kept(self) -> None:
-        self._close_filter()
-
-    def _close_filter(self) -> None:
-        self.query_one("#filter-line").display = False
-        self._layer_panels()[0].focus(scroll_visible=False)
 
     def action_worst_first(self) -> None:
         """Worst first, or the model's order."""
@@ -364,6 +189,15 @@ class RunScreen(Screen[None]):
         """Distributions in place of ranges, or back."""
         for bars in self.query(RangeBars):
             bars.histograms = not bars.histograms
+
+    def filter_changed(self, text: str) -> None:
+        """Show only the layers whose name holds this."""
+        for panel in self._layer_panels():
+            panel.filter_text = text
+
+    def filtered_panel(self) -> Panel:
+        """The layers."""
+        return self._layer_panels()[0]
 
     def _layer_panels(self) -> list[RowPanel]:
         return list(self.query(RowPanel))
@@ -377,15 +211,7 @@ class RunScreen(Screen[None]):
         for panel in self._layer_panels():
             panel.selected = event.name
 
-    # Help and trouble.
-
-    def action_help(self) -> None:
-        """All keys."""
-        from sgdb_tui.screens.help import Help  # imported on use: the first frame does not wait for it
-
-        panel = self.focused if isinstance(self.focused, Panel) else None
-        title, words = (panel.panel_title, panel.HELP) if panel else ("", "")
-        self.app.push_screen(Help(title, words, self.KEY_GROUPS))
+    # Trouble.
 
     @on(Panel.Failed)
     def _panel_failed(self, event: Panel.Failed) -> None:

@@ -26,7 +26,8 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     "warn": ("△ WARNING", "warning"),
     "fail": ("✗ FAIL", "error"),
 }
-_CHECK_WORDS: dict[ViewState, str] = {"running": "● CHECKING"}
+_AT_WORK = {"check": "● CHECKING", "lr-find": "● SWEEPING"}
+"""What is tried, while it is."""
 _BAR_CELLS = 14
 _NOTICED_SHARE = 0.05
 """Share of the step time taken by sgdb itself that is worth a colour."""
@@ -36,9 +37,10 @@ def status_fields(view: RunView) -> list[Field]:
     """All there is to say; the status line drops what does not fit."""
     word, style = _look(view)
     head = [Field(Content.styled(f" {word} ", style), 0), Field(Content.styled(view.name, "bold"), 5)]
-    if view.info.mode == "check":
+    if view.info.mode in _AT_WORK:
         after = Field(Content(f"after {duration(view.elapsed_s)}"), 6)
-        fields = [*head, _stages(view), after, _findings(view), _trouble(view)]
+        stages = _stages(view) if view.info.mode == "check" else None
+        fields = [*head, stages, after, _findings(view), _trouble(view)]
         return [field for field in fields if field is not None]
     fields = [
         *head,
@@ -64,8 +66,8 @@ _STATE_STYLES: dict[ViewState, str] = {
 
 
 def _look(view: RunView) -> tuple[str, str]:
-    """Word and style of the state; of a check that ended, the verdict is what counts."""
-    outcome = verdict(view) if view.info.mode == "check" else None
+    """Word and style of the state; of what was tried, the verdict is what counts in the end."""
+    outcome = verdict(view) if view.info.mode in _AT_WORK else None
     if outcome is not None:
         word, color = _VERDICTS[outcome]
         return word, "bold" if view.state == "failed" else f"bold reverse ${color}"
@@ -73,8 +75,8 @@ def _look(view: RunView) -> tuple[str, str]:
 
 
 def _state_words(view: RunView) -> str:
-    words = _CHECK_WORDS.get(view.state, "") if view.info.mode == "check" else ""
-    words = words or _WORDS[view.state]
+    at_work = _AT_WORK.get(view.info.mode) if view.state == "running" else None
+    words = at_work or _WORDS[view.state]
     if view.asked and not view.ended:
         return f"{words} · {view.asked}…"
     return words

@@ -1,76 +1,30 @@
 """The head of a check: what it does, in the end what it has shown, what to mend first, and how to go on."""
 
-from dataclasses import dataclass
-
-from textual.content import Content
-from textual.widget import Widget
-
 from sgdb_engine.text import clean
 from sgdb_tui.bridge import RunView
-from sgdb_tui.formatting import duration
 from sgdb_tui.preflight import STAGES, in_words, num_ended, running, verdict, worst
-from sgdb_tui.widgets.finding_list import GLYPHS, advice_of, open_ones, words_of, wrap_words
+from sgdb_tui.widgets.finding_list import GLYPHS, advice_of, open_ones, words_of
+from sgdb_tui.widgets.head import Head, Told, starting_told
 
 _COLORS = {"error": "$error", "warning": "$warning", "info": ""}
-_PATIENCE_S = 15
-_FEW_ROWS = 32
-_LINES, _LINES_OF_FEW = 3, 2
-"""Of each of the statements at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What stands in the head."""
-
-    sign: str
-    words: str
-    color: str
-    more: str = ""
-    """What is done, or what to try."""
-    hint: str = ""
-    """Which key to press."""
-
-
-class Verdict(Widget):
-    """What matters most, in a few lines."""
-
-    DEFAULT_CSS = "Verdict { height: auto; max-height: 8; }"
+class Verdict(Head):
+    """Of a check."""
 
     def __init__(self) -> None:
         super().__init__(id="verdict")
-        self._told = Told("○", "", "")
 
     def show(self, view: RunView, *, insisted: bool = False) -> None:
         """Show how the check stands; `insisted`: its user has asked for the run once, in spite of the verdict."""
-        told = _ended(view, insisted) if view.ended else _under_way(view)
-        if told != self._told:
-            self._told = told
-            self.refresh(layout=True)
-
-    def render(self) -> Content:
-        """The statement, what to try, the key."""
-        told, width = self._told, max(4, self.size.width)
-        most = _LINES_OF_FEW if self.screen.size.height < _FEW_ROWS else _LINES
-        first, *rest = wrap_words(told.words, width - 4, most)
-        lines = [Content.styled(f" {told.sign} {first}", f"bold {told.color}".strip())]
-        lines += [Content.styled(f"   {line}", f"bold {told.color}".strip()) for line in rest]
-        if told.more:
-            lines += [Content(f"   {line}") for line in wrap_words(told.more, width - 4, most)]
-        if told.hint:
-            lines += [
-                Content.styled(f"   {line}", "$accent") for line in wrap_words(told.hint, width - 4, most)
-            ]
-        return Content("\n").join([line.truncate(width, ellipsis=True) for line in lines])
+        self.tell(_ended(view, insisted) if view.ended else _under_way(view))
 
 
 def _under_way(view: RunView) -> Told:
     stages = list(view.stages.values())
     stage = running(stages)
     if not stages:
-        doing = clean((view.status.message if view.status else "") or "starting the engine", 200)
-        patience = "The first import of torch from a slow disk can take a minute. q leaves."
-        late = view.elapsed_s > _PATIENCE_S
-        return Told("○", f"{doing} … {duration(view.elapsed_s)}", "$primary", patience if late else "")
+        return starting_told(view)
     done = f"{num_ended(stages)} of {max(len(STAGES), len(stages))}"
     if stage is None:
         return Told("●", f"{done}: on to the next stage", "$primary", _first_words(view))

@@ -1,5 +1,6 @@
 """Which parameters a forward pass computes with."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,15 +16,16 @@ class UsedParameters(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
-        self.names: set[str] = set()
+        self._own = set(model.parameters())
+        self.parameters: set[nn.Parameter] = set()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if _computes(func, result):
-            self.names |= {self._names[id(p)] for p in _parameters((args, kwargs)) if id(p) in self._names}
+        with contextlib.suppress(Exception):  # whatever else calls PyTorch here is the user's
+            if _computes(func, result):
+                self.parameters.update(p for p in _parameters((args, kwargs)) if p in self._own)
         return result
 
 
