@@ -22,11 +22,29 @@ from sgdb_tui.app import SgdbApp
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 CONFIG = "sample_configs/digits_mlp.toml"
+POINTS = """
+[run]
+name = "spirals"
+[data]
+name = "spirals"
+[model]
+name = "mlp"
+layers = 2
+width = 16
+[[loss]]
+name = "cross_entropy"
+[optimizer]
+name = "adam"
+lr = 1e-2
+[train]
+steps = 20000
+batch_size = 32
+"""
 
 
-def started(mode: Mode, folder: Path) -> Path:
+def started(mode: Mode, folder: Path, config: str = CONFIG) -> Path:
     """A run folder whose engine is at work."""
-    target = resolve(CONFIG, (), ())
+    target = resolve(config, (), ())
     run = create_run_folder(folder, target.config.run.name)
     target.describe_in(run, mode)
     start_engine(target.order(run, mode, max_steps=None, summary_path=None))
@@ -59,6 +77,11 @@ def main() -> None:
     asyncio.run(picture(run, "run-120x40", 120, 40))
     asyncio.run(picture(run, "run-80x24", 80, 24))
     wait_until(run, lambda: read_status(run).exit_code is not None)
+    (folder / "spirals.toml").write_text(POINTS)
+    points = started("run", folder, str(folder / "spirals.toml"))
+    wait_until(points, lambda: read_status(points).step > 4000)
+    asyncio.run(picture(points, "regions-120x40", 120, 40))
+    wait_until(points, lambda: read_status(points).exit_code is not None)
     check = started("check", folder)
     wait_until(check, lambda: read_status(check).exit_code is not None)
     asyncio.run(picture(check, "check-120x40", 120, 40))

@@ -79,7 +79,14 @@ CHART_KEYS = (
 LAYER_KEYS = (
     Key("layers.filter", "slash", "filter", "/", "filter", "Show only the layers whose name holds a text"),
     Key("layers.worst", "w", "worst_first", "w", "worst first", "Worst layers first, or the model's order"),
-    Key("layers.histogram", "h", "histograms", "h", "histogram", "Parameters as histograms, or as ranges"),
+    Key(
+        "layers.histogram",
+        "h",
+        "histograms",
+        "h",
+        "histogram",
+        "Histograms of weights, of gradients, of activations, or ranges",
+    ),
 )
 HELP_KEYS = (
     Key("help.open", "question_mark", "help", "?", "help", "All keys, and how to read the panels"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from sgdb_engine.events import ValueRange
 from sgdb_engine.recording.history import History
+from sgdb_engine.recording.payloads import HistogramKind
 from sgdb_tui.bridge import RunView
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.range_bars import RangeBars, RangeRow
@@ -47,11 +48,13 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def show_parameters(bars: RangeBars, history: History) -> None:
-    """The present range of each parameter."""
+    """The present range of each parameter, or the histograms that are asked for."""
+    if bars.histograms is not None:
+        bars.show(_histogram_rows(history, bars.histograms))
+        return
     low = _latest(history, "param_min")
     high, mean, std = (_latest(history, f"param_{stat}") for stat in ("max", "mean", "std"))
     broken = _latest(history, "nonfinite")
-    shares = history.histograms()
     unknown = float("nan")
     bars.show(
         [
@@ -62,11 +65,28 @@ def show_parameters(bars: RangeBars, history: History) -> None:
                 mean.get(name, unknown),
                 std.get(name, unknown),
                 nonfinite=int(np.nan_to_num(broken.get(name, 0.0))),
-                shares=tuple(shares[name].tolist()) if name in shares else (),
             )
             for short, (name, value) in zip(short_names(tuple(low)), low.items(), strict=True)
         ]
     )
+
+
+def _histogram_rows(history: History, kind: HistogramKind) -> list[RangeRow]:
+    found = history.histograms(kind)
+    unknown = float("nan")
+    broken = _latest(history, "nonfinite") if kind == "weights" else {}
+    return [
+        RangeRow(
+            short,
+            each.low,
+            each.high,
+            unknown,
+            unknown,
+            nonfinite=int(np.nan_to_num(broken.get(name, 0.0))),
+            shares=tuple(each.shares.tolist()),
+        )
+        for short, (name, each) in zip(short_names(tuple(found)), found.items(), strict=True)
+    ]
 
 
 def show_ranges(bars: RangeBars, ranges: Sequence[ValueRange]) -> None:

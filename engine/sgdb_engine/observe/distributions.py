@@ -31,6 +31,8 @@ class Distributions:
         self._pace = Pace(SHARE * budget_share, LEAST_S)
         self._activations = Activations(self._look, observer.here)
         self._looks = self._watches = False
+        self._taken_at = 0
+        """The step of the newest ones."""
         self._spent = 0.0
         """On activations, in the step under way."""
 
@@ -59,10 +61,16 @@ class Distributions:
             self._look(self._take)
             self._pace.taken(now, self._spent)
 
+    def finish(self) -> None:
+        """Training is over: its last state."""
+        if self._pace.is_on and self._observer.step > self._taken_at:
+            self._look(self._take)
+
     def _look(self, part: Callable[..., None], *args: Any) -> None:
         self._spent += self._observer.guard.run_apart("histograms", part, *args)
 
     def _take(self) -> None:
+        self._taken_at = self._observer.step
         for columns, values in self._observer.trainees.histograms():
             self._record(columns, values)
         activations = self._activations.take()

@@ -392,8 +392,8 @@ class Observer:
         self.guarded("findings", self.witness.end)
         if last := self.logged.take():
             self.guarded("log", self.rows.take_now, self.step, last)
-        self.guarded("readback", self.rows.drain)
         self.guarded("pictures", self.pictures.finish)
+        self.guarded("readback", self.rows.drain)
 
 
 os.register_at_fork(after_in_child=lambda: list(map(Observer.leave, _observers)))

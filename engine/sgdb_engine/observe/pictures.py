@@ -102,6 +102,7 @@ class Pictures:
 
     def finish(self) -> None:
         """Training is over: its last state, and whatever is still on its way."""
+        self.distributions.finish()
         if self._pace.is_on and self._observer.step > self._taken_at:
             self._take_regions()
         if self._evaluation is not None:

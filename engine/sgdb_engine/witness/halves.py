@@ -34,15 +34,24 @@ class LostUpdates:
         self._kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         """Parameter, its first values at the start, and whether they have had a gradient."""
         self._optimizer = 0
+        self._without: set[int] = set()
+        """Optimizers that have none, or that make up for it."""
         self._updates = 0
         self._share: Late | None = None
 
     def before_update(self, optimizer: Any) -> None:
         """Its gradients are complete."""
-        if self._share is not None or (self._kept and id(optimizer) != self._optimizer):
+        if self._share is not None or id(optimizer) in self._without:
+            return
+        if self._kept and id(optimizer) != self._optimizer:
             return
         if not self._kept:
             self._begin(optimizer)
+        elif self._updates == 1 and any(
+            _is_compensated(optimizer.state.get(p, {})) for p, _, _ in self._kept
+        ):
+            self._kept, self._updates = [], 0  # its state is made in its first step
+            self._without.add(id(optimizer))
         elif self._updates == UPDATES:
             self._share, self._kept = self._measure(), []
         self._updates += bool(self._kept)
@@ -51,8 +60,12 @@ class LostUpdates:
                 wanted |= _some(parameter.grad) != 0
 
     def _begin(self, optimizer: Any) -> None:
-        wanted = [p for p in _half_weights(optimizer) if p.grad is not None]
-        if not wanted or any(_is_compensated(optimizer.state.get(p, {})) for p in wanted):
+        halves = [p for p in parameters_of(optimizer) if p.dtype in HALVES and p.requires_grad and p.numel()]
+        if not halves:
+            self._without.add(id(optimizer))
+            return
+        wanted = [p for p in _trained_in_full(optimizer) if p.dtype in HALVES and p.grad is not None]
+        if not wanted:
             return
         self.kind = str(wanted[0].dtype).removeprefix("torch.")
         self._optimizer = id(optimizer)
@@ -71,12 +84,12 @@ class LostUpdates:
         return self._share.value if self._share is not None and self._share.is_here else 0.0
 
 
-def _half_weights(optimizer: Any) -> Iterable[torch.Tensor]:
-    """Those whose learning rate is not that of the beginning of a warm-up."""
+def _trained_in_full(optimizer: Any) -> Iterable[torch.Tensor]:
+    """Parameters whose learning rate is not that of the beginning of a warm-up."""
     for group in optimizer.param_groups:
         full = full_rate(optimizer, group)
         if full is not None and float(group["lr"]) >= WARM * full > 0:
-            yield from (p for p in group["params"] if p.dtype in HALVES and p.requires_grad and p.numel())
+            yield from (p for p in group["params"] if p.requires_grad and p.numel())
 
 
 def _is_compensated(state: Any) -> bool:

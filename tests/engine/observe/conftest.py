@@ -35,7 +35,7 @@ class Recorded:
         self, columns: tuple[str, ...], step: int, wall: float, monotonic: float, values: Any
     ) -> None:
         assert values.dtype == np.float32
-        rows = self.histogram_rows if columns[0].startswith("hist_") else self.tensor_rows
+        rows = self.histogram_rows if "hist_" in columns[0] else self.tensor_rows
         rows.setdefault(step, {}).update(zip(columns, values.tolist(), strict=True))
 
     def picture(self, picture: Picture) -> None:

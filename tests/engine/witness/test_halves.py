@@ -31,6 +31,19 @@ def test_fewer_updates_are_enough_at_the_end_but_not_a_few() -> None:
     assert lost_by(1e-6, updates=LEAST_UPDATES).share == 0.0
 
 
+@pytest.mark.parametrize("name", ["kahan_comp", "master_weight", "shift"])
+def test_an_optimizer_that_makes_up_for_rounding_loses_nothing(name: str) -> None:
+    weight = nn.Parameter(torch.ones(100, dtype=torch.bfloat16))
+    optimizer = torch.optim.SGD([weight], lr=1e-6)
+    lost = LostUpdates()
+    for _ in range(UPDATES + 1):
+        weight.grad = torch.ones_like(weight)
+        lost.before_update(optimizer)
+        optimizer.step()
+        optimizer.state[weight][name] = torch.zeros_like(weight)  # as of the first step
+    assert lost.share == 0.0
+
+
 def test_wide_weights_are_not_followed() -> None:
     assert lost_by(1e-9, kind=torch.float32).kind == ""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sgdb_engine.recording.payloads import HISTOGRAM_STATS
+from sgdb_engine.recording.payloads import HISTOGRAM_BINS, HistogramKind, histogram_stats
 from sgdb_engine.recording.writer import Recorder
 from sgdb_tui.widgets.heat_map import HeatMap
 from sgdb_tui.widgets.panel import Panel
@@ -108,18 +108,37 @@ async def test_the_row_cursor_is_shared_between_the_panels_of_layers(gpt_run: Pa
         assert app.screen.query_one(HeatMap).selected == app.screen.query_one(RangeBars).selected
 
 
-async def test_h_shows_parameters_as_histograms_and_back(tmp_path: Path) -> None:
+async def test_h_shows_histograms_of_weights_gradients_activations_and_ranges_again(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     record(folder, num_steps=60)
     recorder = Recorder(folder)
-    columns = tuple(f"{stat}/{name}" for stat in HISTOGRAM_STATS for name in LAYERS)
-    shares = np.full(len(columns), 1 / len(HISTOGRAM_STATS), np.float32)
-    recorder.tensors(columns, 60, 0.0, 0.0, shares)
+    names: dict[HistogramKind, tuple[str, ...]] = {
+        "weights": LAYERS,
+        "gradients": LAYERS,
+        "activations": ("h.0.attn", "h.0.gelu"),
+    }
+    for kind, tensors in names.items():
+        columns = tuple(f"{stat}/{name}" for stat in histogram_stats(kind) for name in tensors)
+        values = np.full(len(columns), 1 / HISTOGRAM_BINS, np.float32)
+        recorder.tensors(columns, 60, 0.0, 0.0, values)
     recorder.close()
     write_state(folder, "finished", step=60)
     async with dashboard(folder) as (app, pilot):
-        await pilot.press("4", "h")
-        assert "histograms" in seen(app)
-        assert "▇▇▇▇▇▇" in seen(app)
+        await pilot.press("4")
+        for kind in names:
+            await pilot.press("h")
+            await pilot.pause()
+            assert f"histograms of {kind}" in seen(app)
+            assert "▇▇▇▇▇▇" in seen(app)
+        assert "gelu" in seen(app)
         await pilot.press("h")
+        await pilot.pause()
         assert "●" in seen(app)
+        assert "gelu" not in seen(app)
+
+
+async def test_where_a_kind_of_histograms_was_not_measured_that_is_said(gpt_run: Path) -> None:
+    async with dashboard(gpt_run) as (app, pilot):
+        await pilot.press("4", "h", "h", "h")
+        await pilot.pause()
+        assert "not measured yet" in seen(app)

@@ -22,7 +22,7 @@ from sgdb_tui.widgets.footer import KeyLine
 from sgdb_tui.widgets.log_view import LogView
 from sgdb_tui.widgets.newest_finding import NewestFinding
 from sgdb_tui.widgets.panel import Panel
-from sgdb_tui.widgets.range_bars import RangeBars
+from sgdb_tui.widgets.range_bars import HISTOGRAMS, RangeBars
 from sgdb_tui.widgets.row_panel import RowPanel
 from sgdb_tui.widgets.starting import Starting
 from sgdb_tui.widgets.status_fields import status_fields
@@ -186,9 +186,10 @@ class RunScreen(PanelScreen):
             panel.worst_first = not panel.worst_first
 
     def action_histograms(self) -> None:
-        """Distributions in place of ranges, or back."""
+        """Histograms of weights, of gradients, of activations, and ranges again."""
         for bars in self.query(RangeBars):
-            bars.histograms = not bars.histograms
+            bars.histograms = HISTOGRAMS[(HISTOGRAMS.index(bars.histograms) + 1) % len(HISTOGRAMS)]
+        self.show_tables()
 
     def filter_changed(self, text: str) -> None:
         """Show only the layers whose name holds this."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from textual.reactive import reactive
 
+from sgdb_engine.recording.payloads import HistogramKind
 from sgdb_tui.formatting import number
 from sgdb_tui.plotting.bars import (
     AsinhAxis,
@@ -18,6 +19,8 @@ from sgdb_tui.widgets.row_panel import RowPanel
 
 VALUE_WIDTH = 7
 NARROWEST_WITH_VALUES = 24
+HISTOGRAMS: tuple[HistogramKind | None, ...] = (None, "weights", "gradients", "activations")
+"""What is shown, one after the other; None: ranges."""
 SIGNS = """\
 `─` reaches from the smallest to the largest value, `━` one standard deviation around the mean `●`. All rows
 share one axis, linear near zero and logarithmic far from it; `│` is zero. The numbers at the right are the
@@ -33,14 +36,15 @@ class RangeBars(RowPanel):
 
     HELP = f"""\
 {SIGNS}
-`h` shows histograms instead, each from its own smallest to its own largest value; the height is the square
-root of the share, so that tails show. They are measured every few seconds.
+`h` shows histograms instead: of the weights; once more, of their gradients; once more, of what each layer gives
+in a forward pass. Each reaches from its own smallest to its own largest value, which stand at the right; the
+height is the square root of the share, so that tails show. They are measured every few seconds.
 
 Up and down move the row cursor, `w` sorts the most unusual first or in the model's order, `/` filters.
 """
 
-    histograms: reactive[bool] = reactive(False, repaint=False)
-    """Distributions in place of ranges."""
+    histograms: reactive[HistogramKind | None] = reactive(None, repaint=False)
+    """Of what; None for ranges."""
 
     class RowSelected(RowPanel.RowSelected):
         """The user moved the cursor to another row."""
@@ -76,7 +80,7 @@ Up and down move the row cursor, `w` sorts the most unusual first or in the mode
         if not self._rows:
             return []
         if self.histograms:
-            return [Run("histograms, min to max ", Ink.DIM, Paper.SURFACE)]
+            return [Run(f"histograms of {self.histograms} ", Ink.DIM, Paper.SURFACE)]
         signs = "─ min..max ━ ±σ ● mean " if self.palette.unicode else "- min..max = +-sigma o mean "
         return [Run(signs, Ink.DIM, Paper.SURFACE)]
 
