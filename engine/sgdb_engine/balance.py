@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from sgdb_engine.noise_scale import norm_of
+
 FIRST_LOOKS = frozenset((0, 1, 2, 5, 10, 20, 50))
 """Steps completed: early on it changes fast."""
 EVERY = 100
@@ -27,7 +29,6 @@ def gradient_shares(terms: Mapping[str, Tensor], parameters: Iterable[Tensor]) -
     norms = {}
     for name, loss in terms.items():
         gradients = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
-        parts = [torch.linalg.vector_norm(each.float()) for each in gradients if each is not None]
-        norms[name] = torch.linalg.vector_norm(torch.stack(parts)) if parts else loss.new_zeros(())
+        norms[name] = norm_of(None if each is None else each.float() for each in gradients).to(loss.device)
     total = torch.stack(list(norms.values())).sum()
     return {name: norm / total for name, norm in norms.items()}

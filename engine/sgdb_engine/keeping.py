@@ -89,7 +89,9 @@ class Keeping:
 
 
 def _require_validation(train: TrainSection, workload: "Workload") -> None:
-    if workload.val is None and _waits_for_validation(workload):
+    from sgdb_engine.workload.schedules import waits_for_validation
+
+    if workload.val is None and waits_for_validation(workload.schedule):
         raise DataError(
             'schedule.name = "plateau" waits for val/loss, and there is no validation set: '
             "set data.validation above 0, such as 0.2, or take another schedule"
@@ -105,10 +107,3 @@ def _require_validation(train: TrainSection, workload: "Workload") -> None:
         raise DataError(
             'train.checkpoint.best = "val/accuracy": this loss has no accuracy; write best = "val/loss"'
         )
-
-
-def _waits_for_validation(workload: "Workload") -> bool:
-    from torch.optim.lr_scheduler import ReduceLROnPlateau
-
-    schedule = workload.schedule
-    return isinstance(schedule, ReduceLROnPlateau) or getattr(schedule, "waits_for_validation", False)

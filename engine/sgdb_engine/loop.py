@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sgdb_engine import balance
 from sgdb_engine.config.records import TrainSection
 from sgdb_engine.errors import DataError
 from sgdb_engine.noise_scale import EVERY as NOISE_EVERY
-from sgdb_engine.noise_scale import NoiseScale, norm_of
+from sgdb_engine.noise_scale import NoiseScale
 from sgdb_engine.observe.observer import Observer
 from sgdb_engine.workload import Workload
 from sgdb_engine.workload.losses import WeightedLoss
-from sgdb_engine.workload.schedules import Schedule
+from sgdb_engine.workload.schedules import tell_update, tell_validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def train_workload(
             epoch_ended(epoch)
         if workload.val is not None:
             metrics = validate(workload, train)
-            tell_schedule(workload.schedule, metrics["val/loss"])
+            tell_validation(workload.schedule, metrics["val/loss"])
             observer.log_now(metrics)
             validated(metrics)
         if enough(epoch):
@@ -120,41 +119,32 @@ def update(
 ) -> None:
     """One optimizer step: the gradient of one batch, or the mean of as many micro-batches as are accumulated."""
     count = len(micro_batches)
-    first_norm = None
+    looks_at_noise = count > 1 and observer.step % NOISE_EVERY == 0
     terms: dict[str, Any] = {}
-    for batch in micro_batches:
+    for number, batch in enumerate(micro_batches):
         with autocast(workload, train):
             loss = loss_of(workload, batch)
         for name, value in terms_of(workload).items():
             terms[name] = terms.get(name, 0.0) + value / count
-        if batch is micro_batches[0]:
+        if number == 0:
             _log_balance(workload, observer)
         (loss / count if count > 1 else loss).backward()  # type: ignore[no-untyped-call]
-        if first_norm is None and count > 1 and observer.step % NOISE_EVERY == 0:
-            first_norm = norm_of(workload.model.parameters()) * count
-    if first_norm is not None:
-        observer.guarded("noise scale", _log_noise, first_norm, workload, micro_batches, observer, noise)
+        if number == 0 and looks_at_noise:
+            observer.guarded("noise scale", noise.first_batch_seen, workload.model, count)
+    if looks_at_noise:
+        observer.guarded("noise scale", _log_noise, workload, micro_batches, observer, noise)
     if terms:
         observer.logged.add({f"train/{name}": value for name, value in terms.items()})
     if train.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(workload.model.parameters(), train.clip_norm)
     workload.optimizer.step()
-    if workload.schedule is not None and not isinstance(workload.schedule, ReduceLROnPlateau):
-        workload.schedule.step()
+    tell_update(workload.schedule)
     workload.optimizer.zero_grad()
 
 
-def _log_noise(
-    first_norm: torch.Tensor,
-    workload: Workload,
-    micro_batches: list[Any],
-    observer: Observer,
-    noise: NoiseScale,
-) -> None:
-    sizes = [batch_size(batch) for batch in micro_batches]
-    if len(set(sizes)) == 1:  # each counts the same in the mean
-        whole = norm_of(workload.model.parameters())
-        scale = noise.add(first_norm, whole, sizes[0], sum(sizes))
+def _log_noise(workload: Workload, micro_batches: list[Any], observer: Observer, noise: NoiseScale) -> None:
+    scale = noise.step_seen(workload.model, [batch_size(batch) for batch in micro_batches])
+    if scale is not None:
         observer.logged.add({"grad_noise_scale": scale})
 
 
@@ -162,14 +152,6 @@ def terms_of(workload: Workload) -> dict[str, torch.Tensor]:
     """Term → its part of the last loss, detached and without its weight; of a loss that has no terms none."""
     terms: dict[str, torch.Tensor] = getattr(workload.loss, "terms", {})
     return terms
-
-
-def tell_schedule(schedule: LRScheduler | None, loss: float) -> None:
-    """Tells the validation loss to a schedule that waits for it."""
-    if isinstance(schedule, Schedule):
-        schedule.validated(loss)
-    elif isinstance(schedule, ReduceLROnPlateau):
-        schedule.step(loss)
 
 
 def _log_balance(workload: Workload, observer: Observer) -> None:

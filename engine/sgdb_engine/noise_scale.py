@@ -6,10 +6,12 @@ are alike: far below it a larger batch takes better steps, far above it hardly a
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from sgdb_engine.observe.statistics import real_values
 
 EVERY = 10
 """Steps between two looks."""
@@ -17,12 +19,12 @@ KEPT = 0.9
 """Of the moving averages: one look alone is noise."""
 
 
-def norm_of(parameters: Iterable[Tensor]) -> Tensor:
-    """Global 2-norm of the gradients as they are, 0-d on their device."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
+def norm_of(gradients: Iterable[Tensor | None]) -> Tensor:
+    """Global 2-norm of those that are there, 0-d on their device."""
+    there = [real_values(gradient) for gradient in gradients if gradient is not None]
+    if not there:
         return torch.zeros(())
-    total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(there)))
     return total
 
 
@@ -33,6 +35,17 @@ class NoiseScale:
         self._signal: Tensor | float = math.nan
         self._noise: Tensor | float = math.nan
         self._looks = 0
+        self._first_norm = torch.zeros(())
+
+    def first_batch_seen(self, model: nn.Module, count: int) -> None:
+        """Of a step's `count` batches the first one has left its gradient, divided by their number."""
+        self._first_norm = norm_of(p.grad for p in model.parameters()) * count
+
+    def step_seen(self, model: nn.Module, sizes: Sequence[int]) -> Tensor | float | None:
+        """All batches, of so many examples, have: as `add`; None where they are not of one size."""
+        if len(set(sizes)) > 1:
+            return None  # each counts the same in the mean
+        return self.add(self._first_norm, norm_of(p.grad for p in model.parameters()), sizes[0], sum(sizes))
 
     def add(self, small_norm: Tensor, big_norm: Tensor, small: int, big: int) -> Tensor | float:
         """Takes in one look; the noise scale in examples so far, NaN while there is more noise than can be told.

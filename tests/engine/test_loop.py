@@ -268,3 +268,33 @@ def test_accumulation_gives_the_gradient_of_the_large_batch_to_the_last_digits_o
         Trained(config_of("train.epochs=1", f"train.accumulate={accumulate}"), workload)
         moved.append(torch.cat([p.detach().flatten() for p in workload.model.parameters()]) - start)
     assert float((moved[0] - moved[1]).norm() / moved[0].norm()) < 1e-12
+
+
+def test_a_noise_scale_that_cannot_be_measured_does_not_end_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(Silent, "event", lambda _, event: told.append(event))
+    monkeypatch.setattr("sgdb_engine.noise_scale.norm_of", lambda gradients: 1 / 0)
+    trained = Trained(config_of("train.epochs=1", "train.accumulate=2"))
+    assert trained.steps == 2
+    assert [event.probe for event in told] == ["noise scale"]
+    assert trained.column("grad_noise_scale") == []
+
+
+def test_the_noise_scale_of_sparse_gradients_is_that_of_dense_ones() -> None:
+    found = []
+    for sparse in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(5, 1, sparse=sparse), nn.Flatten())
+        parts = [(torch.tensor([[0], [0], [1], [1]]), torch.tensor([[9.0], [9], [9], [x]])) for x in (-9, 9)]
+        workload = Workload(
+            model=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            loss=nn.functional.mse_loss,
+            train=parts[::-1],
+        )
+        trained = Trained(config_of("train.epochs=1", "train.accumulate=2"), workload)
+        found += trained.column("grad_noise_scale")
+    assert found[0] > 0
+    assert found[0] == pytest.approx(found[1])

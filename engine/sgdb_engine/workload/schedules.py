@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from sgdb_engine.config.records import (
     CyclicSchedule,
@@ -190,6 +190,27 @@ class Schedule(LambdaLR):
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "_plateau"})
         if self._plateau is not None and seen is not None:
             vars(self._plateau).update(seen)
+
+
+def waits_for_validation(schedule: LRScheduler | None) -> bool:
+    """Whether it changes the learning rate by what a validation says, and by nothing else."""
+    if isinstance(schedule, Schedule):
+        return schedule.waits_for_validation
+    return isinstance(schedule, ReduceLROnPlateau)
+
+
+def tell_update(schedule: LRScheduler | None) -> None:
+    """An optimizer step was made."""
+    if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
+        schedule.step()
+
+
+def tell_validation(schedule: LRScheduler | None, loss: float) -> None:
+    """A validation gave this loss."""
+    if isinstance(schedule, Schedule):
+        schedule.validated(loss)
+    elif isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(loss)
 
 
 def planned_steps(train: TrainSection, batches_per_epoch: int) -> int:
