@@ -559,3 +559,30 @@ def _children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 def assert_gone(children: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+
+
+WRONG_BACKWARD = """
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * torch.sigmoid(ctx.saved_tensors[0])
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before, self.behind = nn.Linear(6, 32), nn.Linear(32, 2)
+    def forward(self, x):
+        return self.behind(Swish.apply(self.before(x)))
+model = Net()
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+"""
+
+
+def test_a_wrong_backward_is_told_with_the_layers_in_which_the_gradient_is_off(checked: Checked) -> None:
+    check = checked(HEAD + WRONG_BACKWARD + LOOP)
+    assert check.status("gradient-check") == "fail"
+    assert "It is off in before (" in check.reason("gradient-check")
+    assert "right in 1 of 2 layers" in check.reason("gradient-check")

@@ -3,7 +3,7 @@
 Central differences along random directions (as CS231n's notes have it; more than 1e-2 is wrong there).
 """
 
-from collections.abc import Container
+from collections.abc import Iterable
 from statistics import median
 
 import torch
@@ -11,13 +11,15 @@ import torch
 from sgdb_engine.checks.experiment import Experiment, Setting, Weights, without_dropout
 from sgdb_engine.checks.still import Still
 from sgdb_engine.findings.facts import GradientCheck
+from sgdb_engine.findings.leaks import DOUBTFUL_GRADIENT
 from sgdb_engine.snapshot import random_state
 
 DIRECTIONS = 3
 STEP = 1e-6
-DOUBTFUL = 0.002
-"""An error from which it is asked in which layers it is."""
 MOST_LAYERS = 60
+
+Direction = dict[int, torch.Tensor]
+"""Place of a parameter → how it moves; those that stay are not in it."""
 
 
 class Differences(Experiment):
@@ -28,7 +30,7 @@ class Differences(Experiment):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._gradients: list[torch.Tensor | None] = []
-        self._directions: list[list[torch.Tensor]] = []
+        self._directions: list[Direction] = []
         self._layers: list[str] = []
         """Of the directions beyond the first three, in which only the weights of one layer move."""
         self._losses: list[float] = []
@@ -45,6 +47,7 @@ class Differences(Experiment):
         self._weights = Weights(model, self.setting.parameters)
         self._weights.keeps_buffers = True
         self._start = [w.clone() for w in self._weights.wanted]
+        self._step = STEP * max(1.0, _length(self._start))
         self._clear()
 
     def _clear(self) -> None:
@@ -69,23 +72,24 @@ class Differences(Experiment):
             self._directions = [self._direction(range(len(self._start))) for _ in range(DIRECTIONS)]
         else:
             self._losses.append(float(value))
-        if len(self._losses) == 2 * len(self._directions):
-            if self._layers or not self._error() > DOUBTFUL:
-                self.end()
+        if (
+            len(self._losses) == 2 * DIRECTIONS == 2 * len(self._directions)
+            and self._error() > DOUBTFUL_GRADIENT
+        ):
             self._look_at_layers()
+        if len(self._losses) == 2 * len(self._directions):
+            self.end()
         self._move()
         self._clear()
 
-    def _direction(self, moving: Container[int]) -> list[torch.Tensor]:
+    def _direction(self, moving: Iterable[int]) -> Direction:
         """Of length 1, along which the parameters with these places move."""
-        raw = [
-            torch.randn(w.shape, generator=self._generator, dtype=torch.float64)
-            if place in moving
-            else torch.zeros_like(w)
-            for place, w in enumerate(self._start)
-        ]
-        size = float(torch.stack([r.square().sum() for r in raw]).sum().sqrt())
-        return [r / size for r in raw]
+        raw = {
+            place: torch.randn(self._start[place].shape, generator=self._generator, dtype=torch.float64)
+            for place in moving
+        }
+        size = _length(raw.values())
+        return {place: part / size for place, part in raw.items()}
 
     def _look_at_layers(self) -> None:
         names = {id(p): name.rpartition(".")[0] or name for name, p in self.setting.model.named_parameters()}
@@ -101,20 +105,19 @@ class Differences(Experiment):
         return median(self._error_along(i) for i in range(DIRECTIONS))
 
     def _error_along(self, i: int) -> float:
-        pairs = zip(self._gradients, self._directions[i], strict=True)
-        analytic = sum(float((gradient * d).sum()) for gradient, d in pairs if gradient is not None)
-        numeric = (self._losses[2 * i] - self._losses[2 * i + 1]) / (2 * STEP * max(1.0, self._length()))
+        pairs = ((self._gradients[place], part) for place, part in self._directions[i].items())
+        analytic = sum(float((gradient * part).sum()) for gradient, part in pairs if gradient is not None)
+        numeric = (self._losses[2 * i] - self._losses[2 * i + 1]) / (2 * self._step)
         return abs(numeric - analytic) / max(abs(numeric), abs(analytic), 1e-12)
 
     def _move(self) -> None:
         """To the next place at which the loss is wanted."""
         done = len(self._losses)
         sign, direction = (1.0 if done % 2 == 0 else -1.0), self._directions[done // 2]
-        scale = sign * STEP * max(1.0, self._length())
-        self._weights.wanted = [w + scale * d for w, d in zip(self._start, direction, strict=True)]
-
-    def _length(self) -> float:
-        return float(torch.stack([w.square().sum() for w in self._start]).sum().sqrt())
+        self._weights.wanted = [
+            w + sign * self._step * direction[place] if place in direction else w
+            for place, w in enumerate(self._start)
+        ]
 
     def result(self) -> GradientCheck:
         functions = self.setting.witness.own_functions
@@ -124,3 +127,7 @@ class Differences(Experiment):
         known = (len(self._losses) // 2) - DIRECTIONS  # the time may be up before all layers were looked at
         layers = [(name, self._error_along(DIRECTIONS + i)) for i, name in enumerate(self._layers[:known])]
         return GradientCheck(error=self._error(), functions=functions, layers=tuple(layers))
+
+
+def _length(parts: Iterable[torch.Tensor]) -> float:
+    return float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
