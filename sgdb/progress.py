@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 FIRST_PERIOD_S = 1.0
 LONGEST_PERIOD_S = 10.0
 """Lines come each second at first, and ever less often."""
-MEASUREMENTS = ("lr-find", "batch-size")
-"""What is tried in many small parts, all alike."""
 
 
 class Progress:
@@ -126,7 +124,7 @@ class Progress:
     def _tell_doing(self, engine: "Engine") -> None:
         """How far a measurement is."""
         now = time.monotonic()
-        if self._mode in MEASUREMENTS and engine.observer and engine.end is None and now >= self._next:
+        if self._mode == "lr-find" and engine.observer and engine.end is None and now >= self._next:
             self._next = now + self._period_s
             self._period_s = min(LONGEST_PERIOD_S, self._period_s * 1.2)
             self._say(engine.doing)

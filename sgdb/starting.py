@@ -21,7 +21,7 @@ from sgdb_engine.ending import End
 from sgdb_engine.errors import RunFolderError, SgdbError, TargetError
 from sgdb_engine.events import CheckStage, Finding, FindingChanged
 from sgdb_engine.kept_output import output_kept
-from sgdb_engine.launch import FailOn, Order, start_engine
+from sgdb_engine.launch import SCRIPTS, FailOn, Order, start_engine
 from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
 from sgdb_engine.ranks.place import is_launched, own_place
 from sgdb_engine.recording import folder as run_folder
@@ -32,7 +32,6 @@ from sgdb_engine.text import clean
 if TYPE_CHECKING:
     from sgdb_tui.app import Outcome
 
-SCRIPTS = ("script", "module")
 FOR_RANKS = "sgdb run --nproc 2 train.py, or torchrun … -m sgdb run train.py"
 LOADING = "this loads PyTorch, the data and the model first"
 LEFT = 130

@@ -24,7 +24,7 @@ from sgdb_engine.sweep.plan_file import find_sweep, read_plan, write_plan
 from sgdb_engine.sweep.planning import plan_of
 from sgdb_engine.sweep.results import best_of, summary_of
 from sgdb_engine.sweep.running import Sweep
-from sgdb_engine.sweep.slots import THREADS, Slot, make_slots
+from sgdb_engine.sweep.slots import GPUS, THREADS, Slot, make_slots
 from sgdb_engine.sweep.standing import Standing
 from sgdb_engine.sweep.store import LocalStore, Store
 from sgdb_engine.target import versions
@@ -237,7 +237,7 @@ def _exit_code(standings: Sequence[Standing], stopped_by: Sequence[signal.Signal
 
 def _how(slots: Sequence[Slot]) -> str:
     side_by_side = f"{len(slots)} at a time" if len(slots) > 1 else "one after the other"
-    gpus = sum("CUDA_VISIBLE_DEVICES" in slot.environment for slot in slots)
+    gpus = sum(GPUS in slot.environment for slot in slots)
     threads = slots[0].environment.get(THREADS)
     many = "threads" if threads != "1" else "thread"
     on = ", each on a GPU" if gpus else f", {threads} {many} each" if threads else ""

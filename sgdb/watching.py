@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sgdb.progress import say
+from sgdb_engine.current import observing_engine
 from sgdb_engine.ending import End
 from sgdb_engine.errors import RunFolderError
 from sgdb_engine.gate import StopTraining
@@ -19,7 +20,7 @@ from sgdb_engine.launch import Order
 from sgdb_engine.ranks.meeting import folder_of_the_first, told_to_the_others
 from sgdb_engine.ranks.place import own_place
 from sgdb_engine.recording.folder import create_run_folder
-from sgdb_engine.session import Engine, observing_engine
+from sgdb_engine.session import Engine
 from sgdb_engine.stranger import Stranger
 from sgdb_engine.target import Target
 

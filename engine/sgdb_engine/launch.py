@@ -17,6 +17,9 @@ from sgdb_engine.recording.folder import OUTPUT_LOG, RunStatus, write_status
 Kind = Literal["config", "script", "module", "factory"]
 """What a target is: a run.toml, a Python file, what `python -m` runs, or a function that returns a Workload."""
 
+SCRIPTS: tuple[Kind, ...] = ("script", "module")
+"""Those that have arguments of their own, print for themselves, and need the main thread."""
+
 FailOn = Literal["error", "warning", "never"]
 
 

@@ -11,7 +11,7 @@ from sgdb_engine.control import Stop
 from sgdb_engine.ending import End
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import Finding
-from sgdb_engine.launch import Order
+from sgdb_engine.launch import SCRIPTS, Order
 from sgdb_engine.ranks.place import ALONE, own_place
 from sgdb_engine.session import Engine, Training
 
@@ -52,7 +52,7 @@ def what_it_trains(order: Order) -> Plan:
 
 def is_script(order: Order) -> bool:
     """Whether it needs the main thread: it may install signal handlers, and fork."""
-    return order.kind in ("script", "module")
+    return order.kind in SCRIPTS
 
 
 def _config(order: Order) -> Plan:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgdb_engine.best import Best
 from sgdb_engine.control import Checkpoint, Command, Outcome, Pause, Resume, Step, Stop
+from sgdb_engine.current import observing
 from sgdb_engine.ending import End, OverError
 from sgdb_engine.errors import SgdbError
 from sgdb_engine.events import (
@@ -43,15 +44,6 @@ if TYPE_CHECKING:
 
 def _leave_by_raising(end: End) -> None:
     raise OverError(end)
-
-
-_observing: "list[Engine]" = []
-"""Those that observe in this process, the newest last."""
-
-
-def observing_engine() -> "Engine | None":
-    """The engine whose training the caller's code is part of; None where there is none."""
-    return next((engine for engine in reversed(_observing) if engine.pid == os.getpid()), None)
 
 
 Training = Callable[["Engine"], End | None]
@@ -232,12 +224,9 @@ class Engine:
             **options,
         ) as observer:
             self._observer = observer
-            _observing.append(self)
-            self.begin("")
-            try:
+            with observing(self):
+                self.begin("")
                 yield observer
-            finally:
-                _observing.remove(self)
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Values of the user's own, by column name, wherever in its loop the training is; never raises.

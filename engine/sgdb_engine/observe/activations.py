@@ -12,7 +12,7 @@ from torch import nn
 
 from sgdb_engine.observe.histograms import histogram_columns, histogram_of, side_by_side
 from sgdb_engine.observe.patches import Function, Patches
-from sgdb_engine.observe.readback import has_values
+from sgdb_engine.observe.readback import has_numbers
 
 MOST_LAYERS = 200
 MOST_VALUES = 2**16
@@ -69,9 +69,7 @@ class Activations:
         return call
 
     def _look(self, name: str, output: Any) -> None:
-        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
-            return
-        if output.layout != torch.strided or not output.numel() or not has_values(output):
+        if not isinstance(output, torch.Tensor) or not has_numbers(output):
             return
         self._count[name] += 1
         if self._count[name] > 1:

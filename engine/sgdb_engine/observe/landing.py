@@ -31,6 +31,11 @@ class Landing:
         """They can be read without waiting."""
         return all(event.query() for event in self._events)  # type: ignore[no-untyped-call]
 
+    @property
+    def value(self) -> float:
+        """That of the only one, which has no dimensions. Waits for a device."""
+        return float(self.arrays()[0])
+
     def arrays(self) -> list[np.ndarray]:
         """Their values, in their order. Waits for a device."""
         for event in self._events:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgdb_engine.observe.landing import Landing
 from sgdb_engine.recording.writer import Recorder
 
 Value = float | torch.Tensor
@@ -33,6 +34,12 @@ def has_values(value: torch.Tensor) -> bool:
     return not (
         value.is_meta or within_transform or type(value).__name__ in ("FakeTensor", "FunctionalTensor")
     )
+
+
+def has_numbers(value: torch.Tensor) -> bool:
+    """It is dense, and holds at least one floating-point number."""
+    dense = value.layout == torch.strided and not value.is_nested
+    return dense and value.is_floating_point() and value.numel() > 0 and has_values(value)
 
 
 @dataclass(slots=True)
@@ -67,8 +74,8 @@ class _Copy:
     row: Row
     late: list[str]
     """The columns that come first in it."""
-    packed: torch.Tensor
-    event: torch.cuda.Event
+    landing: Landing
+    """Both, in one vector."""
 
 
 class Readback:
@@ -84,31 +91,30 @@ class Readback:
         _wait_for_other_devices(row)
         late = [name for name, value in row.values.items() if type(value) is not float]
         if late or not (row.tensor_values is None or row.tensor_values.is_cpu):
-            self._copies.append(_start_copy(row, late))
+            self._copies.append(_Copy(row, late, Landing([packed(row, late)])))
             self._record_arrived()
             return
         if self._copies:  # its values are here, those of an earlier step are not: it must not overtake them
             self.drain()
-        self._record(row, row.tensor_values)
+        self._record(row, None if row.tensor_values is None else row.tensor_values.numpy())
 
     def drain(self) -> None:
         """Waits for what is still on its way; for the end of a run."""
-        for copy in self._copies:
-            copy.event.synchronize()
-        self._record_arrived()
+        self._record_arrived(wait=True)
 
-    def _record_arrived(self) -> None:
-        while self._copies and self._copies[0].event.query():  # type: ignore[no-untyped-call]
+    def _record_arrived(self, *, wait: bool = False) -> None:
+        while self._copies and (wait or self._copies[0].landing.is_here):
             copy = self._copies.popleft()
             row, late = copy.row, len(copy.late)
-            row.values.update(zip(copy.late, copy.packed[:late].tolist(), strict=True))
-            self._record(row, copy.packed[late:] if row.tensor_values is not None else None)
+            (packed_values,) = copy.landing.arrays()
+            row.values.update(zip(copy.late, packed_values[:late].tolist(), strict=True))
+            self._record(row, packed_values[late:] if row.tensor_values is not None else None)
 
-    def _record(self, row: Row, tensors: torch.Tensor | None) -> None:
+    def _record(self, row: Row, tensors: np.ndarray | None) -> None:
         values: dict[str, float] = row.values  # type: ignore[assignment]  # they have all become numbers
         copied = None
         if tensors is not None:
-            finished, count = row.finish(tensors.numpy()), len(row.tensor_columns)
+            finished, count = row.finish(tensors), len(row.tensor_columns)
             copied = finished[:count].astype(np.float32, copy=False)
             values.update(zip(row.late_columns, finished[count:].tolist(), strict=True))
         if values:
@@ -134,14 +140,3 @@ def packed(row: Row, late: Sequence[str]) -> torch.Tensor:
         parts.append(row.tensor_values)
     device = next((part.device for part in parts if not part.is_cpu), torch.device("cpu"))
     return torch.cat([part.to(device, torch.float64, non_blocking=True) for part in parts])
-
-
-def _start_copy(row: Row, late: list[str]) -> _Copy:
-    """Starts one copy of all of a row to pinned memory."""
-    values = packed(row, late)
-    with torch.cuda.device(values.device):  # an event belongs to the stream of the current device
-        pinned = torch.empty(values.shape, dtype=torch.float64, pin_memory=True, device="cpu")
-        pinned.copy_(values, non_blocking=True)
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
-    return _Copy(row, late, pinned, event)

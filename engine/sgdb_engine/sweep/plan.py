@@ -7,11 +7,9 @@ import msgspec
 
 from sgdb_engine.config import parse_config
 from sgdb_engine.config.overrides import option_value
-from sgdb_engine.launch import Kind
+from sgdb_engine.launch import SCRIPTS, Kind
 from sgdb_engine.sweep.grid import Axis, Point, points_of
 from sgdb_engine.target import Target
-
-SCRIPTS: tuple[Kind, ...] = ("script", "module")
 
 
 class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):

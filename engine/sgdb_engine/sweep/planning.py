@@ -10,8 +10,9 @@ from sgdb_engine.config import load_config
 from sgdb_engine.config.overrides import option_value
 from sgdb_engine.config.wording import show
 from sgdb_engine.errors import ConfigError, TargetError
+from sgdb_engine.launch import SCRIPTS
 from sgdb_engine.sweep.grid import Axis, ordered, points_of
-from sgdb_engine.sweep.plan import SCRIPTS, SweepPlan, options_of
+from sgdb_engine.sweep.plan import SweepPlan, options_of
 from sgdb_engine.target import Target, resolve, versions
 from sgdb_engine.text import clean
 

@@ -1,6 +1,5 @@
 """Activations, gradients and updates of the models that are trained, put together from all who look at them."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,12 +8,11 @@ from torch import nn
 from sgdb_engine.findings.facts import Dependencies, Signals
 from sgdb_engine.findings.moving import Moving
 from sgdb_engine.observe.guard import Guard
+from sgdb_engine.observe.measurements import NamesOf
 from sgdb_engine.witness.halves import HalfGradients, LostUpdates
 from sgdb_engine.witness.hidden import HiddenUnits
 from sgdb_engine.witness.outputs import Outputs
 from sgdb_engine.witness.unreached import Unreached
-
-NamesOf = Callable[[Sequence[torch.Tensor]], Sequence[str]]
 
 
 class FirstSignals:

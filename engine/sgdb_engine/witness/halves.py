@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sgdb_engine.observe.landing import Landing
 from sgdb_engine.observe.statistics import local_part
 from sgdb_engine.observe.trainee import parameters_of
-from sgdb_engine.witness.late import Late
 from sgdb_engine.witness.structure import full_rate
 
 UPDATES, LEAST_UPDATES = 20, 10
@@ -37,7 +37,7 @@ class LostUpdates:
         self._without: set[int] = set()
         """Optimizers that have none, or that make up for it."""
         self._updates = 0
-        self._share: Late | None = None
+        self._share: Landing | None = None
 
     def before_update(self, optimizer: Any) -> None:
         """Its gradients are complete."""
@@ -71,10 +71,10 @@ class LostUpdates:
         self._optimizer = id(optimizer)
         self._kept = [(p, _some(p).clone(), torch.zeros_like(_some(p), dtype=torch.bool)) for p in wanted]
 
-    def _measure(self) -> Late:
+    def _measure(self) -> Landing:
         lost = [((_some(p) == before) & wanted).sum() for p, before, wanted in self._kept]
         had = [wanted.sum() for _, _, wanted in self._kept]
-        return Late(torch.stack(lost).sum() / torch.stack(had).sum())  # NaN where none had a gradient
+        return Landing([torch.stack(lost).sum() / torch.stack(had).sum()])  # NaN where none had a gradient
 
     @property
     def share(self) -> float:

@@ -1,7 +1,7 @@
 """Hidden units of the models that are trained: looked at in their first calls, and now and then again."""
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from sgdb_engine.findings.facts import LayerSignal
 from sgdb_engine.observe.guard import FINDINGS, Guard
+from sgdb_engine.observe.measurements import NamesOf
 from sgdb_engine.witness.layers import Layers, something_is_compiled
 from sgdb_engine.witness.watched import WINDOW_CALLS
 
@@ -17,7 +18,6 @@ EVERY = 4
 """Of the calls that fall into measured steps, each so many-th is looked at: measurements are paid from one budget."""
 MOST_MODELS = 16
 """That are remembered: a script may make one for each fold, or more."""
-NamesOf = Callable[[Sequence[torch.Tensor]], Sequence[str]]
 
 
 @dataclass

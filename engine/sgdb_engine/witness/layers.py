@@ -16,7 +16,7 @@ from torch import nn
 from sgdb_engine.events import ValueRange
 from sgdb_engine.findings.facts import LayerSignal
 from sgdb_engine.observe.patches import Function, Patches
-from sgdb_engine.observe.readback import has_values
+from sgdb_engine.observe.readback import has_numbers
 from sgdb_engine.witness.watched import WINDOW_CALLS, Watched
 
 Place = tuple[Any, str]
@@ -167,7 +167,7 @@ class Layers:
         self._look(name if isinstance(owner, OF_ITS_OWN) else f"{name}.{kind}".lstrip("."), kind, output)
 
     def _look(self, name: str, kind: str, output: Any) -> None:
-        if not isinstance(output, torch.Tensor) or not _has_numbers(output):
+        if not isinstance(output, torch.Tensor) or not has_numbers(output):
             return
         count = self._count[name] = self._count.get(name, 0) + 1
         if count > 1:
@@ -200,8 +200,3 @@ class Layers:
         """How much larger the spread of the last layer's output is than the first one's."""
         spreads = [place.std for place in self._places.values() if place.kind == "weights" and place.std > 0]
         return spreads[-1] / spreads[0] if len(spreads) > 1 and not self._has_norm else 1.0
-
-
-def _has_numbers(output: torch.Tensor) -> bool:
-    dense = output.layout == torch.strided and not output.is_nested
-    return dense and output.is_floating_point() and output.numel() > 0 and has_values(output)

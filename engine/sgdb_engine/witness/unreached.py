@@ -1,12 +1,13 @@
 """Parameters of optimizers that no gradient reaches: cut off from the loss, or not used at all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from sgdb_engine.observe.measurements import NamesOf
 from sgdb_engine.observe.statistics import is_shard
 from sgdb_engine.observe.trainee import parameters_of
 from sgdb_engine.witness.graph import own_functions, parameters_reached
@@ -21,8 +22,6 @@ MOST_UPDATES = 100
 """Of all optimizers; what is not settled by then is let go."""
 CALLS = 24
 """Of models, in which it is looked for what they compute with."""
-
-NamesOf = Callable[[Sequence[torch.Tensor]], Sequence[str]]
 
 
 class Unreached:

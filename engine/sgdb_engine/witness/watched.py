@@ -6,8 +6,8 @@ import torch
 
 from sgdb_engine.events import ValueRange
 from sgdb_engine.findings.facts import LayerSignal
+from sgdb_engine.observe.landing import Landing
 from sgdb_engine.observe.statistics import local_part, tensor_ranges
-from sgdb_engine.witness.late import Late
 
 WINDOW_CALLS, WINDOW_ROWS = 20, 1000
 """Calls, and values of each unit, over which one that never fires is called dead: sparse data need many."""
@@ -38,7 +38,7 @@ class Watched:
         self._calls = self._rows = 0
         """Of this window; the rows are values of each unit."""
         self._units = 0
-        self._dead: list[Late] = []
+        self._dead: list[Landing] = []
         """Shares, of the first window and of the newest one."""
 
     def look(self, output: torch.Tensor, spatial: int) -> None:
@@ -77,7 +77,7 @@ class Watched:
         """Begins another window where this one is full; whether it was."""
         if self._fires is None or self._calls < WINDOW_CALLS or self._rows < WINDOW_ROWS:
             return False
-        self._dead = [*self._dead[:1], Late(self._measure_dead(self._fires))]
+        self._dead = [*self._dead[:1], Landing([self._measure_dead(self._fires)])]
         self._fires = None
         return True
 

@@ -27,11 +27,6 @@ class Wanted(Generic[S]):
     tasks: Mapping[str, Task]
     """Target → what its losses want it to be."""
 
-    @property
-    def task(self) -> Task:
-        """What the losses want of the one target that most data sets have."""
-        return self.tasks[THE_TARGET] if THE_TARGET in self.tasks else next(iter(self.tasks.values()))
-
 
 @dataclass(frozen=True)
 class Target:
