@@ -13,7 +13,8 @@ run: $(STAMP)
 	$(BIN)/sgdb run sample_configs/digits_mlp.toml
 
 # What starts no commands and no terminals, and so does not mind company.
-SIDE_BY_SIDE := tests/engine/checks tests/engine/observe tests/test_corpus_bits.py
+SIDE_BY_SIDE := tests/engine/checks tests/engine/observe tests/test_corpus_bits.py tests/test_sample_configs.py \
+    tests/tui/app/test_hostile_text.py
 
 # Threads that wait for one another cost small tensors more than they give.
 test test-slow: export OMP_NUM_THREADS = 1
